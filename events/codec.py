@@ -1,0 +1,118 @@
+"""Facts to bytes and back: JSON, so that the NATS CLI shows readable text. Consumers know only the newest version."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Union
+
+import msgspec
+
+from .catalogue import FACTS
+from .control import Unreadable
+from .decision import Decision, digest_of
+from .fact import Fact, tag
+
+Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
+"""Turns the fields of one version (without `type`) into those of the next."""
+
+UPCASTERS: Mapping[tuple[str, int], Upcaster] = {}
+"""By (kind, version) of what it reads; the result is that kind at version + 1."""
+
+
+class MalformedFact(ValueError):
+    """Bytes that are no decision of known facts; the message says which tag or field is wrong."""
+
+
+class Codec:
+    """Encodes and decodes decisions. Unknown tags and fields are errors that name them and the nearest known one."""
+
+    def __init__(
+        self, facts: Iterable[type[Fact]] = FACTS, upcasters: Mapping[tuple[str, int], Upcaster] = UPCASTERS
+    ) -> None:
+        self._newest = {tag(fact): fact for fact in facts}
+        self._upcasters = upcasters
+        union = Union[tuple(self._newest.values())]  # type: ignore[valid-type]  # noqa: UP007 - built at run time
+        shape = msgspec.defstruct(
+            "DecisionOnTape",
+            [("id", str), ("cause", int), ("by", str), ("ts", int), ("facts", tuple[union, ...])],  # type: ignore[valid-type]
+            forbid_unknown_fields=True,
+            frozen=True,
+        )
+        self._decode = msgspec.json.Decoder(shape).decode
+        self._fact = msgspec.json.Decoder(union).decode
+        self._shape = shape
+        self._encode = msgspec.json.Encoder(decimal_format="string").encode
+
+    def encode(self, decision: Decision) -> bytes:
+        return self._encode(decision)
+
+    def canonical(self, actor: str, decision: Decision) -> bytes:
+        """What is hashed: no tape sequence and no append time, which differ between runs of one history."""
+        return self._encode((actor, decision.by, decision.ts, decision.facts))
+
+    def decode(self, data: bytes) -> Decision:
+        """Raises MalformedFact with a sentence that names what is wrong."""
+        try:
+            found: Any = self._decode(data)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            found = self._decode_slowly(data, error)
+        if not found.facts:
+            raise MalformedFact("a decision without facts")
+        return Decision(found.id, found.cause, found.by, found.ts, found.facts)
+
+    def decode_or_unreadable(self, subject: str, data: bytes) -> Decision:
+        """As `decode`, but bytes that are no decision become the fact Unreadable, so that an actor can say so."""
+        try:
+            return self.decode(data)
+        except MalformedFact as error:
+            return Decision(digest_of(data), 0, "", 0, (Unreadable(subject, str(error), data),))
+
+    def fact(self, data: bytes) -> Fact:
+        """One bare fact, upcast to its newest version. Raises MalformedFact."""
+        return self._current(self._loads(data))
+
+    def _decode_slowly(self, data: bytes, first: Exception) -> Any:
+        raw = self._loads(data)
+        if not isinstance(raw, dict) or not isinstance(raw.get("facts"), list):
+            raise MalformedFact(f"not a decision: {first}") from first
+        facts = tuple(self._current(one) for one in raw["facts"])
+        try:
+            head = msgspec.convert({**raw, "facts": []}, self._shape)
+        except msgspec.ValidationError as error:
+            raise MalformedFact(str(error)) from error
+        return msgspec.structs.replace(head, facts=facts)
+
+    @staticmethod
+    def _loads(data: bytes) -> Any:
+        try:
+            return msgspec.json.decode(data)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            raise MalformedFact(f"not JSON: {error}") from error
+
+    def _current(self, raw: Any) -> Fact:
+        if not isinstance(raw, dict) or not isinstance(raw.get("type"), str):
+            raise MalformedFact(f"not a fact, for it has no `type`: {str(raw)[:200]}")
+        while raw["type"] not in self._newest:
+            raw = self._upcast(raw)
+        fact = self._newest[raw["type"]]
+        if unknown := set(raw) - {"type", *fact.__struct_fields__}:
+            name = min(unknown)
+            raise MalformedFact(f"{raw['type']} has no field `{name}`{_nearest(name, fact.__struct_fields__)}")
+        try:
+            return self._fact(msgspec.json.encode(raw))  # type: ignore[no-any-return]
+        except msgspec.MsgspecError as error:
+            raise MalformedFact(f"{raw['type']}: {error}") from error
+
+    def _upcast(self, raw: dict[str, Any]) -> dict[str, Any]:
+        kind, _, version = raw["type"].partition("/")
+        upcast = self._upcasters.get((kind, int(version))) if version.isdecimal() else None
+        if upcast is None:
+            raise MalformedFact(f"no fact has the tag `{raw['type']}`{_nearest(raw['type'], self._newest)}")
+        fields = upcast({name: value for name, value in raw.items() if name != "type"})
+        return {"type": f"{kind}/{int(version) + 1}", **fields}
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    found = difflib.get_close_matches(name, list(known), n=1)
+    return f"; the nearest known one is `{found[0]}`" if found else ""

@@ -1,0 +1,138 @@
+"""Facts about the system itself: sessions, actors, bots, commands, quarantine."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .fact import Fact
+
+
+class SessionStarted(Fact, frozen=True, tag="session-started/1"):
+    """What runs on this tape: the whole trading plan, so that an audit needs the tape alone."""
+
+    ts: int
+    plan: dict[str, Any]
+    hash: str
+
+
+class ActorClaimed(Fact, frozen=True, tag="actor-claimed/1"):
+    """A writer took an actor over: `epoch` is one more than the last; earlier writers are fenced out by it."""
+
+    actor: str
+    epoch: int
+
+
+class ActorHalted(Fact, frozen=True, tag="actor-halted/1"):
+    """An actor stopped for good at the tape sequence `at` and needs a person: `reason` says why."""
+
+    actor: str
+    at: int
+    reason: str
+    detail: str
+
+
+class BotStarted(Fact, frozen=True, tag="bot-started/1"):
+    """A bot saw its first market fact under this strategy, version and parameters."""
+
+    bot: str
+    account: str
+    venue: str
+    symbol: str
+    timeframe: str
+    ts: int
+    strategy: str
+    version: int
+    params: dict[str, Any]
+
+
+class BotPaused(Fact, frozen=True, tag="bot-paused/1"):
+    """The bot wants nothing new until it is resumed; its brackets go on working."""
+
+    bot: str
+    ts: int
+    reason: str
+
+
+class BotResumed(Fact, frozen=True, tag="bot-resumed/1"):
+    bot: str
+    ts: int
+    reason: str
+
+
+class AccountOpened(Fact, frozen=True, tag="account-opened/1"):
+    """An account saw its first market fact. `cash` in `currency`, as a Decimal string."""
+
+    account: str
+    ts: int
+    currency: str
+    cash: str
+
+
+class TradingRestricted(Fact, frozen=True, tag="trading-restricted/1"):
+    """The account obeys a kill switch: level `no-new-risk`, `close-only`, `cancel-all` or `flatten`. Latched."""
+
+    account: str
+    ts: int
+    level: str
+    reason: str
+
+
+class TradingReleased(Fact, frozen=True, tag="trading-released/1"):
+    account: str
+    ts: int
+    reason: str
+
+
+class PauseBot(Fact, frozen=True, tag="pause-bot/1"):
+    """Command. `bot` may be `*` for all."""
+
+    bot: str
+    ts: int
+    by: str
+    reason: str
+
+
+class ResumeBot(Fact, frozen=True, tag="resume-bot/1"):
+    """Command. `bot` may be `*` for all."""
+
+    bot: str
+    ts: int
+    by: str
+    reason: str
+
+
+class RestrictTrading(Fact, frozen=True, tag="restrict-trading/1"):
+    """Command, the kill switch. `account` may be `*`. Levels as in TradingRestricted."""
+
+    account: str
+    ts: int
+    by: str
+    level: str
+    reason: str
+
+
+class ReleaseTrading(Fact, frozen=True, tag="release-trading/1"):
+    """Command: lifts a restriction. `account` may be `*`."""
+
+    account: str
+    ts: int
+    by: str
+    reason: str
+
+
+class Quarantined(Fact, frozen=True, tag="quarantined/1"):
+    """Input that could not be used, with its original bytes and where they came from. Nothing vanishes."""
+
+    source: str
+    ts: int
+    reason: str
+    detail: str
+    raw: bytes
+
+
+class Unreadable(Fact, frozen=True, tag="unreadable/1"):
+    """Bytes on the tape that are no fact. Never stored: the codec makes it, so that an actor can deal with it."""
+
+    subject: str
+    reason: str
+    raw: bytes

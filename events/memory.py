@@ -1,0 +1,68 @@
+"""A tape in memory: what backtests run on, and the twin that the others are held against."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+
+from . import subjects
+from .decision import Decision, Recorded
+from .tape import EVERYTHING, LostRace
+
+
+class MemoryTape:
+    """Keeps decisions as objects; nothing is encoded. `known_at` is the event time, for there is no clock here."""
+
+    def __init__(self, name: str = "main") -> None:
+        self.name = name
+        self.entries: list[Recorded] = []
+        self._last: dict[str, Recorded] = {}
+        self._grown = asyncio.Condition()
+
+    def put(self, actor: str, decision: Decision, *, expected: int, epoch: int = 0) -> Recorded:
+        """`append` without a loop to await on."""
+        last = self._last.get(actor)
+        found = last.seq if last is not None else 0
+        if found != expected:
+            if last is not None and last.decision.id == decision.id:
+                return last
+            raise LostRace(actor, expected, found)
+        entry = Recorded(len(self.entries) + 1, actor, decision, decision.ts, epoch)
+        self.entries.append(entry)
+        self._last[actor] = entry
+        return entry
+
+    async def append(self, actor: str, decision: Decision, *, expected: int, epoch: int = 0) -> int:
+        entry = self.put(actor, decision, expected=expected, epoch=epoch)
+        async with self._grown:
+            self._grown.notify_all()
+        return entry.seq
+
+    async def last(self, actor: str) -> Recorded | None:
+        return self._last.get(actor)
+
+    async def end(self) -> int:
+        return len(self.entries)
+
+    async def read(self, patterns: Sequence[str] = EVERYTHING, *, after: int = 0) -> AsyncIterator[Recorded]:
+        for place in range(after, len(self.entries)):
+            if _wanted(patterns, self.entries[place]):
+                yield self.entries[place]
+
+    async def follow(self, patterns: Sequence[str] = EVERYTHING, *, after: int = 0) -> AsyncIterator[Recorded]:
+        place = after
+        while True:
+            while place < len(self.entries):
+                entry = self.entries[place]
+                place += 1
+                if _wanted(patterns, entry):
+                    yield entry
+            async with self._grown:
+                if place >= len(self.entries):
+                    await self._grown.wait()
+
+    async def close(self) -> None: ...
+
+
+def _wanted(patterns: Sequence[str], entry: Recorded) -> bool:
+    return any(subjects.matches(pattern, entry.actor, entry.decision.kind) for pattern in patterns)

@@ -1,0 +1,55 @@
+"""The tape port: one append-only, totally ordered log. Memory, file and JetStream keep the same contract."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Protocol
+
+from .decision import Decision, Recorded
+
+EVERYTHING: tuple[str, ...] = (">",)
+
+
+class TapeError(Exception):
+    """Something about a tape that whoever runs the system has to know."""
+
+
+class LostRace(TapeError):
+    """Another writer appended to this actor's subjects first. Fatal for the loser: it must not decide again."""
+
+    def __init__(self, actor: str, expected: int, found: int) -> None:
+        super().__init__(
+            f"another writer is at work as {actor}: expected its last message at {expected}, found {found}; "
+            "this one stops"
+        )
+        self.actor, self.expected, self.found = actor, expected, found
+
+
+class TapeDamaged(TapeError):
+    """Stored bytes are not what was appended; the message says where."""
+
+
+class Tape(Protocol):
+    """Patterns are relative to the tape (`market.*.*.candle`, `bot.ema.>`); sequences start at 1."""
+
+    name: str
+
+    async def append(self, actor: str, decision: Decision, *, expected: int, epoch: int = 0) -> int:
+        """Appends and returns the sequence; returns the old one where this very decision is the actor's last already.
+
+        `expected` is the sequence of the actor's last message (0: none). Raises LostRace where it is another.
+        """
+
+    async def last(self, actor: str) -> Recorded | None:
+        """The actor's last message, read your own writes."""
+
+    async def end(self) -> int:
+        """The sequence of the newest message, 0 where there is none."""
+
+    def read(self, patterns: Sequence[str] = EVERYTHING, *, after: int = 0) -> AsyncIterator[Recorded]:
+        """What is stored now, in order, once each."""
+
+    def follow(self, patterns: Sequence[str] = EVERYTHING, *, after: int = 0) -> AsyncIterator[Recorded]:
+        """What is stored and then what comes, in order, once each, until the caller stops."""
+
+    async def close(self) -> None: ...
