@@ -16,10 +16,14 @@ class SessionStarted(Fact, frozen=True, tag="session-started/1"):
 
 
 class ActorClaimed(Fact, frozen=True, tag="actor-claimed/1"):
-    """A writer took an actor over: `epoch` is one more than the last; earlier writers are fenced out by it."""
+    """A writer took an actor over: `epoch` is one more than the last, and fences earlier writers out.
+
+    `writer` tells two processes apart that claim at the same time: only one of their claims can stand.
+    """
 
     actor: str
     epoch: int
+    writer: str
 
 
 class ActorHalted(Fact, frozen=True, tag="actor-halted/1"):

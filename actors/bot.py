@@ -1,0 +1,153 @@
+"""The BotActor: hosts a strategy and says which position it wants. It owns no position and sends no order."""
+
+from __future__ import annotations
+
+from math import isfinite
+from typing import Any
+
+import msgspec
+
+from actors.decider import Poison
+from actors.plan import BotPlan
+from actors.strategies import FLAT, Position, Strategy, Target, create
+from events import subjects
+from events.block import candles, unpack
+from events.control import BotPaused, BotResumed, BotStarted, PauseBot, ResumeBot, Unreadable
+from events.decision import Recorded
+from events.fact import Fact
+from events.market import Candle, CandleBlock
+from events.trading import Fill, RiskRefused, Signal
+
+_LEVELS = ("stop", "take_profit", "trail", "limit", "trigger")
+
+
+class BotState(msgspec.Struct):
+    """`wanted` is what was signalled last; `wish` is what the strategy answered to the entry at hand."""
+
+    strategy: Strategy
+    position: Position = FLAT
+    wanted: Target | None = None
+    wish: Target | None = None
+    price: float = 0.0
+    started: bool = False
+    paused: bool = False
+
+
+class BotDecider:
+    """From candles to the position a bot wants."""
+
+    version = 1
+
+    def __init__(self, plan: BotPlan) -> None:
+        self.plan = plan
+        self.actor = subjects.bot(plan.name)
+        self.market = subjects.market(plan.venue, plan.symbol)
+        self.account = subjects.account(plan.account)
+        self.inbox = (f"{self.market}.>", f"{self.account}.>", f"{subjects.COMMAND}.>")
+        # Created once here, so that a wrong name or parameter is known before anything runs.
+        self._strategy_version = type(create(plan.strategy, plan.params)).version
+
+    def initial(self) -> BotState:
+        return BotState(create(self.plan.strategy, self.plan.params))
+
+    def hears(self, entry: Recorded) -> bool:
+        return any(self._hears(entry.actor, fact) for fact in entry.decision.facts)
+
+    def _hears(self, actor: str, fact: Fact) -> bool:
+        match fact:
+            case Candle():
+                return actor == self.market and fact.timeframe == self.plan.timeframe
+            case CandleBlock():
+                return actor == self.market and fact.timeframe == self.plan.timeframe
+            case Fill() | RiskRefused():
+                return fact.bot == self.plan.name
+            case PauseBot() | ResumeBot():
+                return fact.bot in ("*", self.plan.name)
+            case Unreadable():
+                # An unreadable command is for the quarantine: it must not be a way to stop every bot at once.
+                return actor != subjects.COMMAND
+            case _:
+                return False
+
+    def observe(self, state: BotState, entry: Recorded) -> None:
+        state.wish = None
+        for fact in entry.decision.facts:
+            if not self._hears(entry.actor, fact):
+                continue
+            match fact:
+                case Candle():
+                    # Of several candles in one message only the newest can still be acted on; all are learnt from.
+                    state.price = fact.close
+                    state.wish = state.strategy.on_candle(fact, state.position) or state.wish
+                case Fill():
+                    self._filled(state, fact)
+                case CandleBlock():
+                    for candle in candles(fact.venue, fact.symbol, fact.timeframe, unpack(fact)):
+                        state.strategy.on_candle(candle, FLAT)  # warm-up: what it wants of the past is not asked
+                case Unreadable():
+                    raise Poison(self.actor, entry.seq, f"unreadable message on {fact.subject}: {fact.reason}")
+                case _:
+                    pass
+
+    @staticmethod
+    def _filled(state: BotState, fill: Fill) -> None:
+        state.position = Position(fill.position, fill.average) if fill.position else FLAT
+        if not fill.position and fill.role not in ("entry", "exit"):
+            state.wanted = None  # a bracket or the kill switch closed it: the same wish is a new one from here on
+
+    def decide(self, state: BotState, entry: Recorded) -> tuple[Fact, ...]:
+        facts: list[Fact] = []
+        ts = entry.decision.ts
+        for fact in entry.decision.facts:
+            match fact:
+                case Candle() if not state.started and not facts:
+                    facts.append(self._started(ts))
+                case PauseBot() if not state.paused and self._hears(entry.actor, fact):
+                    facts.append(BotPaused(self.plan.name, ts, fact.reason))
+                case ResumeBot() if state.paused and self._hears(entry.actor, fact):
+                    facts.append(BotResumed(self.plan.name, ts, fact.reason))
+                case _:
+                    pass
+        if state.wish is not None and not state.paused and not _same(state.wish, state.wanted):
+            facts.append(self._signal(state.wish, state.price, ts, entry.seq))
+        return tuple(facts)
+
+    def _started(self, ts: int) -> BotStarted:
+        plan, version = self.plan, self._strategy_version
+        return BotStarted(
+            plan.name, plan.account, plan.venue, plan.symbol, plan.timeframe, ts, plan.strategy, version, plan.params
+        )
+
+    def _signal(self, wish: Target, price: float, ts: int, seq: int) -> Signal:
+        levels = [getattr(wish, name) for name in _LEVELS]
+        numbers = [wish.target, wish.confidence, *(level for level in levels if level is not None)]
+        if not all(isfinite(number) for number in numbers) or not -1 <= wish.target <= 1:
+            raise Poison(self.actor, seq, f"strategy {self.plan.strategy} answered {wish}, which is no position")
+        plan = self.plan
+        return Signal(plan.name, plan.venue, plan.symbol, ts, wish.target, price, **_but_target(wish))
+
+    def evolve(self, state: BotState, fact: Fact) -> None:
+        match fact:
+            case Signal():
+                state.wanted = Target(**{name: getattr(fact, name) for name in Target.__struct_fields__})
+            case BotStarted():
+                state.started = True
+            case BotPaused():
+                state.paused = True
+            case BotResumed():
+                state.paused = False
+            case _:
+                pass
+
+
+def _but_target(wish: Target) -> dict[str, Any]:
+    return {name: getattr(wish, name) for name in Target.__struct_fields__ if name != "target"}
+
+
+def _same(wish: Target, wanted: Target | None) -> bool:
+    """Whether a wish asks for nothing new: the same target entered the same way. Levels of a held position stay."""
+    if wanted is None:
+        return wish.target == 0
+    return (wish.target, wish.order, wish.limit, wish.trigger) == (
+        wanted.target, wanted.order, wanted.limit, wanted.trigger
+    )  # fmt: skip

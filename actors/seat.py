@@ -1,0 +1,59 @@
+"""One actor at work: its decider, its state and where it stands. The same in backtest, live, restart and audit."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+from actors.decider import Decider, Poison
+from events.decision import Decision, Recorded, derived
+
+
+class Seat:
+    """Give it every entry of its inbox in tape order; it answers with the decision to append, if there is one.
+
+    `version` is the sequence of the actor's last message; `at` that of the last entry it has dealt with.
+    """
+
+    __slots__ = ("actor", "at", "decider", "epoch", "recorded", "state", "version")
+
+    def __init__(self, decider: Decider[Any]) -> None:
+        self.decider = decider
+        self.actor = decider.actor
+        self.state = decider.initial()
+        self.version = 0
+        self.at = 0
+        self.epoch = 0
+        self.recorded: deque[Decision] = deque()
+
+    def recall(self, own: Recorded) -> None:
+        """Takes note of a message this actor has put on the tape before."""
+        self.version = own.seq
+        self.epoch = max(self.epoch, own.epoch)
+        if own.decision.by:
+            self.recorded.append(own.decision)
+
+    def react(self, entry: Recorded) -> Decision | None:
+        """Deals with an entry. A decision that stands on the tape already is taken, and nothing is returned."""
+        if entry.seq <= self.at:
+            return None
+        try:
+            self.decider.observe(self.state, entry)
+            known = self._known(entry)
+            facts = known.facts if known is not None else self.decider.decide(self.state, entry)
+            for fact in facts:
+                self.decider.evolve(self.state, fact)
+        except Poison:
+            raise
+        except Exception as error:
+            raise Poison(self.actor, entry.seq, f"{type(error).__name__}: {error}") from error
+        self.at = entry.seq
+        return derived(self.actor, entry, facts) if facts and known is None else None
+
+    def _known(self, entry: Recorded) -> Decision | None:
+        """The recorded decision that `entry` caused. Decisions stand in the order of their causes."""
+        if not self.recorded or self.recorded[0].cause > entry.seq:
+            return None
+        if self.recorded[0].cause < entry.seq:
+            raise Poison(self.actor, entry.seq, f"a decision caused by {self.recorded[0].cause} was never due")
+        return self.recorded.popleft()

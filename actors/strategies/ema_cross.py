@@ -1,0 +1,48 @@
+"""Exponential moving averages that cross."""
+
+from __future__ import annotations
+
+from actors.indicators import ATR, EMA
+from events.market import Candle
+
+from .base import Position, Strategy, Target
+
+
+class EmaCross(Strategy):
+    """Long while the fast EMA of the close is above the slow one, else flat (or short where `short` is set).
+
+    `stop_atr` and `target_atr` put the bracket that many ATR(14) away from the close of the decision; 0: none.
+    """
+
+    def __init__(
+        self,
+        fast: int = 10,
+        slow: int = 20,
+        short: bool = False,
+        stop_atr: float = 0.0,
+        target_atr: float = 0.0,
+    ) -> None:
+        if not 0 < fast < slow:
+            raise ValueError(f"fast ({fast}) must be shorter than slow ({slow}), and both positive")
+        self.short = short
+        self.stop_atr, self.target_atr = stop_atr, target_atr
+        self.fast, self.slow, self.atr = EMA(fast), EMA(slow), ATR(14)
+        self.above: bool | None = None
+
+    def on_candle(self, candle: Candle, position: Position) -> Target | None:
+        fast, slow = self.fast.update(candle.close), self.slow.update(candle.close)
+        atr = self.atr.update(candle.high, candle.low, candle.close) if self.stop_atr or self.target_atr else 0.0
+        if slow != slow or atr != atr:  # not warm yet
+            return None
+        before, self.above = self.above, fast > slow
+        if before is None or before == self.above:
+            return None
+        side = 1 if self.above else -1
+        if side < 0 and not self.short:
+            return Target(0.0, reasons=("fast below slow",))
+        return Target(
+            float(side),
+            stop=candle.close - side * self.stop_atr * atr if self.stop_atr else None,
+            take_profit=candle.close + side * self.target_atr * atr if self.target_atr else None,
+            reasons=(f"fast {'above' if side > 0 else 'below'} slow",),
+        )
