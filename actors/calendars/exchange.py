@@ -1,0 +1,52 @@
+"""Sessions of exchanges, from exchange_calendars. Importing this module imports pandas."""
+
+import exchange_calendars
+import pandas as pd
+
+from actors.calendars.table import Sessions
+
+# Fixed, because the library's defaults move with today's date. Calendars with narrower data are cut to it.
+FIRST, LAST = pd.Timestamp("1990-01-01"), pd.Timestamp("2035-12-31")
+# Any month that every calendar has: only to reach the class that knows a calendar's bounds.
+_SAMPLE = ("2020-01-06", "2020-01-31")
+_OWN = {"24/7", "24/5"}  # 24x7 and fx are the names here
+
+
+def names() -> list[str]:
+    """Names and aliases of the library's calendars."""
+    return sorted(set(exchange_calendars.get_calendar_names()) - _OWN)
+
+
+def sessions(name: str) -> Sessions:
+    """The exchange's regular sessions, split at its breaks. ValueError if the library cannot build them."""
+    try:
+        bounds = type(exchange_calendars.get_calendar(name, start=_SAMPLE[0], end=_SAMPLE[1]))
+        first = max(FIRST, bounds.bound_min() or FIRST)
+        last = min(LAST, bounds.bound_max() or LAST)
+        schedule = exchange_calendars.get_calendar(name, start=first, end=last).schedule
+    except ValueError as error:
+        reason = str(error)[:200]
+        raise ValueError(f"exchange_calendars cannot build the calendar {name}: {reason}") from error
+    columns = (_micros(schedule[column]) for column in ("open", "break_start", "break_end", "close"))
+    table = list(zip(*columns, strict=True))
+    intervals = [part for row in table for part in _parts(*row)]
+    # From the first day's midnight, or its session's open where that is the evening before.
+    low = min(intervals[0][0], _stamp(schedule.index[0]))
+    high = max(intervals[-1][1], _stamp(schedule.index[-1] + pd.Timedelta(days=1)))
+    return Sessions(name, intervals, (low, high))
+
+
+def _parts(opened: int | None, pause: int | None, resume: int | None, closed: int | None) -> list[tuple[int, int]]:
+    assert opened is not None  # only breaks may be absent from a schedule
+    assert closed is not None
+    if pause is None or resume is None:
+        return [(opened, closed)]
+    return [(opened, pause), (resume, closed)]
+
+
+def _micros(column: "pd.Series[pd.Timestamp]") -> list[int | None]:
+    return [None if pd.isna(stamp) else _stamp(stamp) for stamp in column]
+
+
+def _stamp(stamp: pd.Timestamp) -> int:
+    return int(stamp.value) // 1_000
