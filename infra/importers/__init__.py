@@ -1,0 +1,26 @@
+"""Real market files, as people have them, to columns, with an honest report."""
+
+from infra.importers.model import (
+    Choice,
+    Columns,
+    Imported,
+    ImportError_,
+    ImportReport,
+    QuoteColumns,
+    Reject,
+    TradeColumns,
+)
+from infra.importers.reader import FORMATS, read
+
+__all__ = [
+    "FORMATS",
+    "Choice",
+    "Columns",
+    "ImportError_",
+    "ImportReport",
+    "Imported",
+    "QuoteColumns",
+    "Reject",
+    "TradeColumns",
+    "read",
+]
