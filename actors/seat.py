@@ -12,10 +12,11 @@ from events.decision import Decision, Recorded, derived
 class Seat:
     """Give it every entry of its inbox in tape order; it answers with the decision to append, if there is one.
 
-    `version` is the sequence of the actor's last message; `at` that of the last entry it has dealt with.
+    `version` is the sequence of the actor's last message; `at` that of the last entry it has dealt with; `stood_at`
+    that of the decision which that entry had caused before (0: none had).
     """
 
-    __slots__ = ("actor", "at", "decider", "epoch", "recorded", "state", "version")
+    __slots__ = ("actor", "at", "decider", "epoch", "recorded", "state", "stood_at", "version")
 
     def __init__(self, decider: Decider[Any]) -> None:
         self.decider = decider
@@ -23,15 +24,16 @@ class Seat:
         self.state = decider.initial()
         self.version = 0
         self.at = 0
+        self.stood_at = 0
         self.epoch = 0
-        self.recorded: deque[Decision] = deque()
+        self.recorded: deque[Recorded] = deque()
 
     def recall(self, own: Recorded) -> None:
         """Takes note of a message this actor has put on the tape before."""
         self.version = own.seq
         self.epoch = max(self.epoch, own.epoch)
         if own.decision.by:
-            self.recorded.append(own.decision)
+            self.recorded.append(own)
 
     def react(self, entry: Recorded) -> Decision | None:
         """Deals with an entry. A decision that stands on the tape already is taken, and nothing is returned."""
@@ -40,7 +42,7 @@ class Seat:
         try:
             self.decider.observe(self.state, entry)
             known = self._known(entry)
-            facts = known.facts if known is not None else self.decider.decide(self.state, entry)
+            facts = known.decision.facts if known is not None else self.decider.decide(self.state, entry)
             for fact in facts:
                 self.decider.evolve(self.state, fact)
         except Poison:
@@ -48,12 +50,16 @@ class Seat:
         except Exception as error:
             raise Poison(self.actor, entry.seq, f"{type(error).__name__}: {error}") from error
         self.at = entry.seq
+        self.stood_at = known.seq if known is not None else 0
         return derived(self.actor, entry, facts) if facts and known is None else None
 
-    def _known(self, entry: Recorded) -> Decision | None:
+    def _known(self, entry: Recorded) -> Recorded | None:
         """The recorded decision that `entry` caused. Decisions stand in the order of their causes."""
-        if not self.recorded or self.recorded[0].cause > entry.seq:
+        if not self.recorded or self.recorded[0].decision.cause > entry.seq:
             return None
-        if self.recorded[0].cause < entry.seq:
-            raise Poison(self.actor, entry.seq, f"a decision caused by {self.recorded[0].cause} was never due")
+        cause = self.recorded[0].decision.cause
+        if cause < entry.seq:
+            raise Poison(
+                self.actor, entry.seq, f"the tape holds a decision of it caused by {cause}, which it never hears"
+            )
         return self.recorded.popleft()

@@ -16,7 +16,7 @@ from actors.decider import Decider
 from actors.lockstep import Router
 from actors.seat import Seat
 from events.control import ActorClaimed
-from events.decision import Decision, Recorded
+from events.decision import Decision, Recorded, digest_of
 from events.subjects import CLAIMED
 from events.tape import Tape
 
@@ -24,8 +24,11 @@ from events.tape import Tape
 class Gate(Protocol):
     """Decides when an actor may append. Free-running actors pass at once; in lock-step they wait for their turn."""
 
-    async def pass_through(self, actor: str, seq: int, *, wants: bool) -> None:
-        """Says that `actor` has dealt with `seq`; returns when it may append (where it `wants` to) and go on."""
+    async def pass_through(self, actor: str, seq: int, *, wants: bool, at: int) -> None:
+        """Says that `actor` has dealt with `seq`; returns when it may append (where it `wants` to) and go on.
+
+        `at` is where a decision caused by `seq` stood already, else 0.
+        """
 
     async def appended(self, actor: str, seq: int, at: int) -> None:
         """Says that the decision caused by `seq` stands at sequence `at`."""
@@ -34,7 +37,7 @@ class Gate(Protocol):
 class OpenGate:
     """Everybody runs freely."""
 
-    async def pass_through(self, actor: str, seq: int, *, wants: bool) -> None: ...
+    async def pass_through(self, actor: str, seq: int, *, wants: bool, at: int) -> None: ...
 
     async def appended(self, actor: str, seq: int, at: int) -> None: ...
 
@@ -69,14 +72,14 @@ class Host:
     async def _claim(self, seat: Seat) -> None:
         seat.epoch += 1
         writer = f"{socket.gethostname()}/{os.getpid()}/{uuid.uuid4().hex}"
-        claim = Decision(writer.rpartition("/")[2], 0, "", 0, (ActorClaimed(seat.actor, seat.epoch, writer),))
+        claim = Decision(digest_of(writer.encode()), 0, "", 0, (ActorClaimed(seat.actor, seat.epoch, writer),))
         assert claim.kind == CLAIMED
         seat.version = await self._tape.append(seat.actor, claim, expected=seat.version, epoch=seat.epoch)
 
     async def _deal(self, entry: Recorded) -> None:
         for seat in self._router.hearers(entry):
             decision = seat.react(entry)
-            await self._gate.pass_through(seat.actor, entry.seq, wants=decision is not None)
+            await self._gate.pass_through(seat.actor, entry.seq, wants=decision is not None, at=seat.stood_at)
             if decision is None:
                 continue
             seat.version = await self._tape.append(seat.actor, decision, expected=seat.version, epoch=seat.epoch)

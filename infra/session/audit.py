@@ -1,0 +1,153 @@
+"""The audit: every decision on a tape derived again from the tape alone, and compared."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from actors.decider import Poison
+from actors.lockstep import Router
+from actors.plan import Plan
+from actors.roster import deciders
+from actors.seat import Seat
+from events.codec import Codec
+from events.control import ActorClaimed, SessionStarted, Unreadable
+from events.decision import Decision, Recorded, digest_of
+from events.digest import Digest
+from events.feed import observed
+from events.subjects import SESSION
+from events.tape import Tape
+
+
+class NoSession(Exception):
+    """The tape holds no plan, so nothing can be derived from it."""
+
+
+class Difference(msgspec.Struct, frozen=True):
+    """Where the tape is not what its own facts lead to: the sequence, the actor, and both sides in words."""
+
+    seq: int
+    actor: str
+    problem: str
+    recorded: str = ""
+    derived: str = ""
+
+    def __str__(self) -> str:
+        sides = f"\n  recorded: {self.recorded}\n  derived:  {self.derived}" if self.recorded or self.derived else ""
+        return f"sequence {self.seq}, {self.actor}: {self.problem}{sides}"
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """`difference` None: every decision is what its causes lead to. `undecided`: due, but not on the tape yet."""
+
+    entries: int
+    decisions: int
+    undecided: int
+    digest: str
+    difference: Difference | None
+
+
+async def plan_on(tape: Tape) -> Plan:
+    """The plan recorded on the tape. Raises NoSession."""
+    async for entry in tape.read([f"{SESSION}.>"]):
+        for fact in entry.decision.facts:
+            if isinstance(fact, SessionStarted):
+                return msgspec.convert(fact.plan, Plan, strict=False)
+    raise NoSession(f"tape {tape.name!r} holds no session: run `tape run` first, or name another tape with --tape")
+
+
+class Auditor:
+    """Shown every entry in order, it says where the tape leaves what its own facts lead to."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._codec = Codec()
+        self._seats = tuple(Seat(decider) for decider in deciders(plan))
+        self._actors = {seat.actor for seat in self._seats}
+        self._router = Router(self._seats)
+        self._due: dict[str, dict[int, Decision]] = {actor: {} for actor in self._actors}
+        self._epochs: dict[str, int] = {}
+        self.digest = Digest(self._codec)
+        self.entries = 0
+
+    @property
+    def undecided(self) -> int:
+        return sum(len(due) for due in self._due.values())
+
+    def check(self, entry: Recorded) -> Difference | None:
+        """Compares an entry with what is due, then derives what follows from it."""
+        self.entries += 1
+        difference = self._compare(entry)
+        if difference is not None:
+            return difference
+        self.digest.add(entry.actor, entry.decision)
+        for seat in self._router.hearers(entry):
+            try:
+                decision = seat.react(entry)
+            except Poison as poison:
+                return Difference(entry.seq, seat.actor, str(poison))
+            if decision is not None:
+                self._due[seat.actor][entry.seq] = decision
+        return None
+
+    def _compare(self, entry: Recorded) -> Difference | None:
+        decision, actor = entry.decision, entry.actor
+        if entry.epoch < self._epochs.get(actor, 0):
+            return Difference(entry.seq, actor, f"written in epoch {entry.epoch} after epoch {self._epochs[actor]}")
+        self._epochs[actor] = entry.epoch
+        if not decision.by:
+            return self._compare_input(entry)
+        if actor not in self._actors:
+            return Difference(entry.seq, actor, "a decision of an actor that the plan does not have")
+        due = self._due[actor]
+        derived = due.pop(decision.cause, None)
+        if derived is None:
+            return Difference(entry.seq, actor, f"nothing follows from {decision.cause}, yet a decision stands here",
+                              recorded=self._text(decision))  # fmt: skip
+        missing = [cause for cause in due if cause < decision.cause]
+        if missing:
+            return Difference(entry.seq, actor, f"the decision that follows from {missing[0]} is missing before this one",
+                              derived=self._text(due[missing[0]]))  # fmt: skip
+        if derived != decision:
+            return Difference(entry.seq, actor, f"the decision caused by {decision.cause} differs",
+                              self._text(decision), self._text(derived))  # fmt: skip
+        return None
+
+    def _compare_input(self, entry: Recorded) -> Difference | None:
+        """A message from outside has an id that follows from its content."""
+        decision, first = entry.decision, entry.decision.facts[0]
+        if isinstance(first, Unreadable):
+            return None if entry.actor not in self._actors else Difference(entry.seq, entry.actor, first.reason)
+        if isinstance(first, ActorClaimed):
+            expected = digest_of(first.writer.encode())
+        else:
+            expected = observed(entry.actor, decision.ts, *decision.facts).id
+        if decision.id != expected or decision.cause:
+            return Difference(entry.seq, entry.actor, "the content does not belong to the id: it was changed",
+                              recorded=self._text(decision))  # fmt: skip
+        return None
+
+    def _text(self, decision: Decision) -> str:
+        return self._codec.encode(decision).decode()
+
+
+async def audit(tape: Tape, progress: Callable[[int], None] | None = None) -> Verdict:
+    """Derives every decision again; stops at the first difference. Raises NoSession."""
+    auditor = Auditor(await plan_on(tape))
+    end = await tape.end()
+    difference = None
+    expected = 0
+    async for entry in tape.read():
+        expected += 1
+        if entry.seq != expected:
+            difference = Difference(expected, "", f"the tape goes on at {entry.seq}: messages are missing")
+        else:
+            difference = auditor.check(entry)
+        if difference is not None:
+            break
+        if progress is not None and entry.seq % 1000 == 0:
+            progress(entry.seq)
+    if difference is None and expected < end:
+        difference = Difference(expected + 1, "", f"the tape ends at {end}, but only {expected} messages can be read")
+    decisions, undecided = auditor.digest.decisions, auditor.undecided
+    return Verdict(auditor.entries, decisions, undecided, auditor.digest.hexdigest(), difference)

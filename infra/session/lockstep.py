@@ -1,0 +1,192 @@
+"""Lock-step over the bus: every process works at once, yet decisions are appended in the canonical order.
+
+For each entry its hearers decide side by side and report whether they want to append. The conductor lets those that do
+append one after the other, in rank order, and publishes the next market fact when nothing is left to deal with. The
+tape is then the same as that of the in-process loop. Reports and permits are core NATS messages, outside the tape;
+one that is lost is asked for again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import msgspec
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+
+from actors.decider import Decider
+from actors.lockstep import Router
+from actors.seat import Seat
+from events.decision import Decision, Recorded
+from events.tape import Tape
+
+Market = Iterator[tuple[str, Decision]]
+"""What the outside says, in order: the actor it is appended for, and the message."""
+
+ASK_AGAIN_S = 1.0  # a report that was lost, or whose sender was restarted, is asked for after this long
+
+
+class Report(msgspec.Struct, array_like=True):
+    """`actor` has dealt with `seq`; it wants to append, or its decision stands at `at` (0: it has none)."""
+
+    actor: str
+    seq: int
+    wants: bool
+    at: int
+
+
+class Permit(msgspec.Struct, array_like=True):
+    seq: int
+
+
+_report = msgspec.json.Decoder(Report).decode
+_permit = msgspec.json.Decoder(Permit).decode
+_encode = msgspec.json.Encoder().encode
+
+
+def _reports(tape: str) -> str:
+    return f"lockstep.{tape}.report"
+
+
+def _asks(tape: str) -> str:
+    return f"lockstep.{tape}.ask"
+
+
+def _permits(tape: str, actor: str) -> str:
+    return f"lockstep.{tape}.permit.{actor}"
+
+
+class LockstepGate:
+    """The side of the working process. Entries up to `settled` were dealt with before it started, and pass."""
+
+    def __init__(self, client: Client, tape: str, settled: int) -> None:
+        self._client = client
+        self._tape = tape
+        self._settled = settled
+        self._latest: dict[str, Report] = {}
+        self._permitted: dict[str, asyncio.Queue[int]] = {}
+
+    @classmethod
+    async def open(cls, client: Client, tape: str, settled: int) -> LockstepGate:
+        gate = cls(client, tape, settled)
+        await client.subscribe(_asks(tape), cb=gate._asked)
+        return gate
+
+    async def pass_through(self, actor: str, seq: int, *, wants: bool, at: int) -> None:
+        if seq <= self._settled:
+            return
+        if actor not in self._permitted:
+            self._permitted[actor] = asyncio.Queue()
+            await self._client.subscribe(_permits(self._tape, actor), cb=self._permit_for(actor))
+        await self._tell(Report(actor, seq, wants, at))
+        while wants and await self._permitted[actor].get() != seq:
+            pass  # a permit that was sent twice
+
+    async def appended(self, actor: str, seq: int, at: int) -> None:
+        if seq > self._settled:
+            await self._tell(Report(actor, seq, True, at))
+
+    async def _tell(self, report: Report) -> None:
+        self._latest[report.actor] = report
+        await self._client.publish(_reports(self._tape), _encode(report))
+
+    async def _asked(self, _: Msg) -> None:
+        for report in self._latest.values():
+            await self._client.publish(_reports(self._tape), _encode(report))
+
+    def _permit_for(self, actor: str) -> Callable[[Msg], Any]:
+        async def permitted(message: Msg) -> None:
+            self._permitted[actor].put_nowait(_permit(message.data).seq)
+
+        return permitted
+
+
+class Conductor:
+    """Owns the order. `progress` is called with the number of market facts published so far."""
+
+    def __init__(self, client: Client, tape: Tape, deciders: Sequence[Decider[Any]]) -> None:
+        self._client = client
+        self._tape = tape
+        self._router = Router([Seat(decider) for decider in deciders])
+        self._reports: dict[str, Report] = {}
+        self._news = asyncio.Event()
+        self._versions: dict[str, int] = {}
+        self.settled = 0
+        self.published = 0
+
+    async def play(self, market: Market, *, settled: int, progress: Callable[[int], None] | None = None) -> None:
+        """Publishes all of `market`, each when the one before has been dealt with; entries up to `settled` have been.
+
+        Returns when the last one has been dealt with as well.
+        """
+        listening = await self._client.subscribe(_reports(self._tape.name), cb=self._reported)
+        self.settled = settled
+        end = await self._tape.end()
+        try:
+            if end <= settled:
+                end = await self._publish(market)
+            async for entry in self._tape.follow(after=settled):
+                end = max(end, entry.seq, await self._settle(entry))
+                self.settled = entry.seq
+                if entry.seq == end:
+                    published = await self._publish(market)
+                    if not published:
+                        return
+                    end = published
+                    if progress is not None:
+                        progress(self.published)
+        finally:
+            await listening.unsubscribe()
+
+    async def _publish(self, market: Market) -> int:
+        """The sequence of the next market fact, or 0 when there is none left."""
+        for actor, message in market:
+            if actor not in self._versions:
+                last = await self._tape.last(actor)
+                self._versions[actor] = last.seq if last else 0
+            seq = await self._tape.append(actor, message, expected=self._versions[actor])
+            self._versions[actor] = seq
+            self.published += 1
+            return seq
+        return 0
+
+    async def _settle(self, entry: Recorded) -> int:
+        """Waits until every hearer has dealt with the entry; the sequence of the last decision it caused, or 0."""
+        hearers = [seat.actor for seat in self._router.hearers(entry)]
+        for actor in hearers:
+            await self._until(entry.seq, actor, lambda report: True)
+        end = 0
+        for actor in hearers:
+            report = self._reports[actor]
+            if report.seq == entry.seq and report.wants and not report.at:
+                await self._permit(actor, entry.seq)
+                await self._until(entry.seq, actor, lambda report: not report.wants or report.at > 0)
+                report = self._reports[actor]
+            end = max(end, report.at)
+        return end
+
+    async def _permit(self, actor: str, seq: int) -> None:
+        await self._client.publish(_permits(self._tape.name, actor), _encode(Permit(seq)))
+
+    async def _until(self, seq: int, actor: str, enough: Callable[[Report], bool]) -> None:
+        while True:
+            report = self._reports.get(actor)
+            # A later sequence: it was restarted, found its decision on the tape, and has gone on.
+            if report is not None and (report.seq > seq or (report.seq == seq and enough(report))):
+                return
+            self._news.clear()
+            try:
+                await asyncio.wait_for(self._news.wait(), ASK_AGAIN_S)
+            except TimeoutError:
+                await self._client.publish(_asks(self._tape.name), b"")
+                if report is not None and report.seq == seq and report.wants and not report.at:
+                    await self._permit(actor, seq)
+
+    async def _reported(self, message: Msg) -> None:
+        report = _report(message.data)
+        known = self._reports.get(report.actor)
+        if known is None or report.seq > known.seq or (report.seq == known.seq and report.at >= known.at):
+            self._reports[report.actor] = report
+            self._news.set()
