@@ -1,0 +1,152 @@
+"""A connection to NATS that reports what befalls it, and JetStream's API as plain requests."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from typing import Any
+
+import msgspec
+import nats.errors
+from nats.aio.client import Client
+
+from events.tape import TapeError
+
+log = logging.getLogger(__name__)
+
+EPOCH = "Tape-Epoch"
+MIN_VERSION = (2, 12)  # the first server whose ack subjects, heartbeats and batch guards are the ones used here
+CONNECT_PATIENCE_S = 10.0  # a server of this machine starts in under a second; with a large store it takes longer
+API_TIMEOUT_S = 5.0  # a healthy server answers in milliseconds, an R3 group amid an election in seconds
+
+NO_MESSAGE = 10037
+NO_STREAM = 10059
+NAME_IN_USE = 10058
+_RETRIED_API_ERRORS = {10008, 10009, 10074, 10076}  # no leader yet, not enough peers, still coming up
+
+BusTrouble = (nats.errors.Error, OSError, asyncio.TimeoutError)
+"""What a request may raise while the connection or the server is away."""
+
+
+class ApiError(TapeError):
+    """JetStream answered with an error; `code` is its `err_code`."""
+
+    def __init__(self, what: str, code: int, text: str) -> None:
+        super().__init__(f"JetStream refused {what}: {text} (error {code})")
+        self.code = code
+
+    @property
+    def passing(self) -> bool:
+        """Whether asking again a little later makes sense."""
+        return self.code in _RETRIED_API_ERRORS
+
+
+class TapeClient(Client):
+    """nats-py with one short cut: the tape's own messages carry their epoch first, and the rest is not parsed."""
+
+    @staticmethod
+    def _parse_header_lines(raw: bytes) -> dict[str, str]:
+        if raw.startswith(b"Tape-Epoch: "):
+            return {EPOCH: raw[12 : raw.find(b"\r\n")].decode("ascii", "replace")}
+        return Client._parse_header_lines(raw)
+
+
+class Bus:
+    """One connection to NATS. It reconnects for ever; `reconnects` counts how often it did."""
+
+    def __init__(self, label: str) -> None:
+        self.client = TapeClient()
+        self.reconnects = 0
+        self._label = label
+        self._closing = False
+        self._listeners: set[asyncio.Event] = set()
+
+    async def connect(self, url: str) -> None:
+        """`url` may name several servers, separated by commas. Raises TapeError where none answers or is new enough."""
+        servers = [one.strip() for one in url.split(",")]
+        try:
+            async with asyncio.timeout(CONNECT_PATIENCE_S):
+                await self.client.connect(
+                    servers,
+                    name=f"tickertape {self._label}",
+                    max_reconnect_attempts=-1,
+                    reconnect_time_wait=0.25,  # type: ignore[arg-type]  # it is slept for; loopback or one network: a refused attempt costs next to nothing
+                    ping_interval=10,  # two lost pings: a dead link is noticed in 30 s instead of 6 minutes
+                    error_cb=self._error,
+                    disconnected_cb=self._disconnected,
+                    reconnected_cb=self._reconnected,
+                    closed_cb=self._closed,
+                )
+        except (*BusTrouble, ValueError) as error:
+            await self.close()
+            raise TapeError(f"no NATS server answers at {url}: {str(error) or 'no answer'}; is it running?") from error
+        try:
+            check_version(str(self.client.connected_server_version), url)
+        except TapeError:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        self._closing = True
+        await self.client.close()
+
+    def listen(self, changed: asyncio.Event) -> None:
+        """Sets `changed` after every reconnect, until `unlisten`."""
+        self._listeners.add(changed)
+
+    def unlisten(self, changed: asyncio.Event) -> None:
+        self._listeners.discard(changed)
+
+    async def ask(self, what: str, body: Any = None, *, timeout_s: float = API_TIMEOUT_S) -> Any:
+        """One request to `$JS.API.<what>`. Raises ApiError, or one of BusTrouble."""
+        payload = b"" if body is None else msgspec.json.encode(body)
+        answer = await self.client.request(f"$JS.API.{what}", payload, timeout=timeout_s)
+        found = msgspec.json.decode(answer.data)
+        if error := found.get("error"):
+            raise ApiError(what, error.get("err_code", 0), error.get("description", ""))
+        return found
+
+    async def ask_patiently(self, what: str, body: Any = None, *, patience_s: float) -> Any:
+        """As `ask`, but a server that is away or an R3 group without a leader is waited for. Raises TapeError."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + patience_s
+        while True:
+            try:
+                return await self.ask(what, body)
+            except ApiError as error:
+                if not error.passing or loop.time() > deadline:
+                    raise
+            except BusTrouble as error:
+                if self.client.is_closed or loop.time() > deadline:
+                    raise TapeError(f"NATS did not answer {what}: {error or type(error).__name__}") from error
+            await asyncio.sleep(0.05)
+
+    async def _error(self, error: Exception) -> None:
+        # Every refused attempt to reconnect ends here too; the loss itself was reported by `_disconnected`.
+        level = logging.DEBUG if self.client.is_reconnecting or self.client.is_connecting else logging.WARNING
+        log.log(level, "%s: %s", self._label, error or type(error).__name__)
+
+    async def _disconnected(self) -> None:
+        if not self._closing:
+            log.warning("%s: lost the connection to NATS; reconnecting", self._label)
+
+    async def _reconnected(self) -> None:
+        self.reconnects += 1
+        log.warning("%s: connected to NATS again", self._label)
+        for changed in self._listeners:
+            changed.set()
+
+    async def _closed(self) -> None:
+        for changed in self._listeners:
+            changed.set()
+        if not self._closing:
+            log.error("%s: the connection to NATS is closed for good: %s", self._label, self.client.last_error)
+
+
+def check_version(text: str, where: str) -> None:
+    """Raises TapeError where the server is older than MIN_VERSION."""
+    found = re.search(r"(\d+)\.(\d+)", text)
+    if found is None or (int(found[1]), int(found[2])) < MIN_VERSION:
+        wanted = ".".join(map(str, MIN_VERSION))
+        raise TapeError(f"the NATS server at {where} is {text.strip('<>')}; {wanted} or newer is needed")

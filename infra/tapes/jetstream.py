@@ -1,0 +1,201 @@
+"""A tape on a JetStream stream."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import logging
+from collections.abc import AsyncIterator, Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+import nats.errors
+from nats.aio.msg import Msg
+
+from events import subjects
+from events.codec import Codec
+from events.decision import Decision, Recorded
+from events.tape import EVERYTHING, LostRace, TapeError
+
+from .bus import EPOCH, NO_MESSAGE, ApiError, Bus, BusTrouble, TapeClient
+from .reader import Reader, epoch_of
+from .stream import open_stream
+
+log = logging.getLogger(__name__)
+
+_PATIENCE_S = 60.0  # restarting a server with a large store, or electing leaders on a loaded machine, fits in
+_ACK_S = 5.0  # an ack takes 0.2 ms (R1) to some ms (R3); far beyond that it is lost or its server is
+_PAUSE_S = 0.02  # between attempts: longer than another writer's append is in flight
+_STALE_READS_MAX = 25  # x _PAUSE_S: a leader that was just replaced answers with its old state for no longer
+
+
+class MessageTooLarge(TapeError):
+    """A decision does not fit a message of this server; write less of it, or raise its `max_payload`."""
+
+
+class OutcomeUnknown(TapeError):
+    """Neither an ack nor the stream's leader said whether the decision was appended, for all patience."""
+
+
+class JetStreamTape:
+    """Open it with `connect`. Appends and reads run over connections of their own, so neither waits for the other."""
+
+    def __init__(self, name: str, url: str, bus: Bus, replicas: int, patience_s: float, ack_s: float) -> None:
+        self.name = name
+        self.replicas = replicas
+        self._url = url
+        self._bus = bus
+        self._reading: Bus | None = None
+        self._opening = asyncio.Lock()
+        self._patience_s, self._ack_s = patience_s, ack_s
+        self._codec = Codec()
+
+    @classmethod
+    async def connect(
+        cls,
+        url: str,
+        name: str,
+        *,
+        replicas: int = 1,
+        create: bool = True,
+        patience_s: float = _PATIENCE_S,
+        ack_s: float = _ACK_S,
+    ) -> JetStreamTape:
+        """Opens the stream `name`, and creates it where `create` says so.
+
+        `url` may name several servers, separated by commas. `patience_s`: how long an append waits for a server that
+        is away; `ack_s`: how long for one ack. Raises TapeError, and ValueError for a name that cannot be one.
+        """
+        subjects.token(name)
+        bus = Bus(f"tape {name}")
+        await bus.connect(url)
+        try:
+            found = await open_stream(bus, name, replicas=replicas, create=create)
+        except BaseException:
+            await bus.close()
+            raise
+        return cls(name, url, bus, found, patience_s, ack_s)
+
+    @property
+    def client(self) -> TapeClient:
+        """The connection that appends."""
+        return self._bus.client
+
+    async def append(self, actor: str, decision: Decision, *, expected: int, epoch: int = 0) -> int:
+        """As the port says. Raises LostRace, MessageTooLarge, and OutcomeUnknown after `patience_s`."""
+        body = self._codec.encode(decision)
+        subject = subjects.subject(self.name, actor, decision.kind)
+        headers = {
+            EPOCH: str(epoch),  # first: readers look for it there
+            "Nats-Msg-Id": decision.id,
+            "Nats-Expected-Last-Subject-Sequence": str(expected),
+            "Nats-Expected-Last-Subject-Sequence-Subject": subjects.every(self.name, actor),
+        }
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._patience_s
+        stale_reads = 0
+        while True:
+            trouble: str
+            try:
+                answer = await self._bus.client.request(subject, body, timeout=self._ack_s, headers=dict(headers))
+                seq, trouble = self._acked(answer)
+                if seq:
+                    return seq
+            except nats.errors.MaxPayloadError:
+                raise self._too_large(actor, len(body)) from None
+            except BusTrouble as error:
+                trouble = str(error) or type(error).__name__
+            if self._bus.client.is_closed:
+                raise OutcomeUnknown(f"{actor}: the connection to NATS is closed: {trouble}")
+            # Whether it was appended is now read from the stream's leader. If it was not, it is sent again with the
+            # same id and the same expectation, of which the stream can take one copy only, whenever they arrive.
+            log.info("%s: append of %s is unclear (%s)", actor, decision.id, trouble)
+            last = await self.last(actor)
+            found = last.seq if last is not None else 0
+            if last is not None and last.decision.id == decision.id:
+                return last.seq
+            if found < expected and self.replicas > 1 and stale_reads < _STALE_READS_MAX:
+                stale_reads += 1
+            elif found != expected:
+                raise LostRace(actor, expected, found)
+            if loop.time() > deadline:
+                raise OutcomeUnknown(f"{actor}: no append in {self._patience_s:g} s; the last answer was: {trouble}")
+            await asyncio.sleep(_PAUSE_S)
+
+    def _acked(self, answer: Msg) -> tuple[int, str]:
+        """(sequence of a fresh append, or 0; what was answered instead)."""
+        try:
+            found = msgspec.json.decode(answer.data)
+        except msgspec.DecodeError:
+            return 0, "an answer that is not JetStream's"
+        if error := found.get("error"):
+            code, text = error.get("err_code", 0), error.get("description", "")
+            if code == 10054:
+                raise MessageTooLarge(f"{self.name}: {text}")
+            return 0, f"{text} (error {code})"
+        if found.get("stream") != self.name:
+            raise TapeError(f"the append to `{self.name}` was taken by the stream {found.get('stream')!r}")
+        if found.get("duplicate"):
+            return 0, "a duplicate"
+        return int(found["seq"]), ""
+
+    def _too_large(self, actor: str, size: int) -> MessageTooLarge:
+        limit = self._bus.client.max_payload
+        return MessageTooLarge(f"{actor}: a decision of {size} bytes with its headers exceeds the limit of {limit}")
+
+    async def last(self, actor: str) -> Recorded | None:
+        """The actor's last message, answered by the stream's leader."""
+        body = {"last_by_subj": subjects.every(self.name, actor)}
+        try:
+            answer = await self._bus.ask_patiently(f"STREAM.MSG.GET.{self.name}", body, patience_s=self._patience_s)
+        except ApiError as error:
+            if error.code == NO_MESSAGE:
+                return None
+            raise
+        return self._recorded(actor, answer["message"])
+
+    def _recorded(self, actor: str, message: dict[str, Any]) -> Recorded:
+        data = base64.b64decode(message.get("data", ""))
+        decision = self._codec.decode_or_unreadable(message["subject"], data)
+        headers = TapeClient._parse_header_lines(base64.b64decode(message.get("hdrs", ""))[len(b"NATS/1.0\r\n") :])
+        return Recorded(message["seq"], actor, decision, micros_of(message["time"]), epoch_of(headers))
+
+    async def end(self) -> int:
+        """The stream's last sequence, answered by its leader."""
+        info = await self._bus.ask_patiently(f"STREAM.INFO.{self.name}", patience_s=self._patience_s)
+        return int(info["state"]["last_seq"])
+
+    async def read(self, patterns: Sequence[str] = EVERYTHING, *, after: int = 0) -> AsyncIterator[Recorded]:
+        """As the port says. Where filters leave the end out, it takes 0.1 s longer to be sure that there is no more."""
+        until = await self.end()
+        reader = Reader(await self._reading_bus(), self.name, self._codec, patterns, after=after, until=until)
+        async for entry in reader.entries():
+            yield entry
+
+    async def follow(self, patterns: Sequence[str] = EVERYTHING, *, after: int = 0) -> AsyncIterator[Recorded]:
+        """As the port says. Outlives restarts of the server and waits for it as long as it takes."""
+        reader = Reader(await self._reading_bus(), self.name, self._codec, patterns, after=after, until=None)
+        async for entry in reader.entries():
+            yield entry
+
+    async def _reading_bus(self) -> Bus:
+        async with self._opening:
+            if self._reading is None:
+                bus = Bus(f"tape {self.name}, reading")
+                await bus.connect(self._url)
+                self._reading = bus
+            return self._reading
+
+    async def close(self) -> None:
+        """Closes the connections; whoever still follows gets a TapeError."""
+        await self._bus.close()
+        if self._reading is not None:
+            await self._reading.close()
+
+
+def micros_of(stamp: str) -> int:
+    """Microseconds UTC of an RFC 3339 time with up to nanoseconds, as JetStream writes it. Truncates as `// 1000`."""
+    whole, _, fraction = stamp.removesuffix("Z").partition(".")
+    seconds = int(datetime.fromisoformat(f"{whole}+00:00").timestamp())
+    return seconds * 1_000_000 + int(fraction[:6].ljust(6, "0"))

@@ -1,0 +1,226 @@
+"""Reading a stream in order, once each: a push consumer without acks, and a continuity check of its own.
+
+The consumer numbers what it delivers. A hole in those numbers, missing heartbeats or a reconnect end it, and a new
+one starts after the last message taken. The server sends only as much as flow control allows, and its requests are
+answered when the caller has taken all that came before them: a slow reader slows the server and loses nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+from uuid import uuid4
+
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+
+from events import subjects
+from events.codec import Codec
+from events.decision import Recorded
+from events.tape import TapeDamaged, TapeError
+
+from .bus import EPOCH, ApiError, Bus, BusTrouble
+from .patterns import filters, wanted
+
+log = logging.getLogger(__name__)
+
+_HEARTBEAT_S = 1.0
+_HEARTBEAT_READ_S = 0.1  # the server's minimum: a read of stored messages ends with a heartbeat when filters end it
+_HEARTBEATS_MISSED_MAX = 5  # fewer, and a busy machine or a pause of the server causes needless new consumers
+_SILENCE_MIN_S = 2.0  # for the same reason, however short the heartbeat is
+_RETRY_S = 0.1  # between attempts to create a consumer: an election or a restart takes some hundred ms at least
+_SERVER_KEEPS_S = 30  # the server removes a consumer that nobody listens to after this
+_LAG_CHECKS_MAX = 20  # x _RETRY_S: a leader just elected may need a moment to show what was committed
+
+
+class Broken(Exception):
+    """This consumer cannot be trusted any more; a new one goes on where it ended."""
+
+
+class Reader:
+    """One iteration over a tape. `until`: the sequence to end at, or None to follow."""
+
+    def __init__(
+        self, bus: Bus, tape: str, codec: Codec, patterns: Sequence[str], *, after: int, until: int | None
+    ) -> None:
+        self._bus, self._tape, self._codec = bus, tape, codec
+        self._patterns = tuple(patterns)
+        self._filters, self._check_again = filters(tape, self._patterns)
+        self._start, self._place, self._until = after, after, until
+        self._inbox: deque[Msg] = deque()
+        self._arrived = asyncio.Event()
+        self._heartbeat_s = _HEARTBEAT_S if until is None else _HEARTBEAT_READ_S
+        self._subscription: Subscription | None = None
+        self._consumer = ""
+        self._delivered = 0
+        self._reconnects = 0
+
+    async def entries(self) -> AsyncIterator[Recorded]:
+        if self._until is not None and self._place >= self._until:
+            return
+        self._bus.listen(self._arrived)
+        try:
+            while True:
+                await self._open()
+                try:
+                    async for entry in self._consume():
+                        yield entry
+                    return
+                except Broken as reason:
+                    log.warning("%s: reading again from %d: %s", self._tape, self._place + 1, reason)
+                await self._shut()
+        finally:
+            self._bus.unlisten(self._arrived)
+            await self._shut()
+
+    async def _consume(self) -> AsyncIterator[Recorded]:
+        inbox, until = self._inbox, self._until
+        while True:
+            while inbox:
+                msg = inbox.popleft()
+                if not msg.reply.startswith("$JS.ACK."):
+                    if await self._control(msg):
+                        return
+                    continue
+                entry = self._entry(msg)
+                if until is not None and entry.seq > until:
+                    return
+                self._place = entry.seq
+                if not self._check_again or wanted(self._patterns, entry.actor, entry.decision.kind):
+                    yield entry
+                if until is not None and self._place == until:
+                    return
+            if self._reconnects != self._bus.reconnects:
+                raise Broken("the connection was lost in between")
+            await self._wait()
+
+    def _entry(self, msg: Msg) -> Recorded:
+        seq, delivered, ns = ack_parts(msg.reply)
+        if delivered != self._delivered + 1:
+            raise Broken(f"message {self._delivered + 1} of the consumer did not come, {delivered} did")
+        self._delivered = delivered
+        actor, _ = subjects.split(msg.subject)
+        decision = self._codec.decode_or_unreadable(msg.subject, msg.data)
+        return Recorded(seq, actor, decision, ns // 1000, epoch_of(msg.headers))
+
+    async def _control(self, msg: Msg) -> bool:
+        """Answers flow control; true where a heartbeat says that the consumer has seen all there is up to `until`."""
+        if msg.reply:  # a flow control request
+            await self._bus.client.publish(msg.reply)
+            return False
+        headers = msg.headers or {}
+        if stalled := headers.get("Nats-Consumer-Stalled"):
+            await self._bus.client.publish(stalled)  # our answer to the request was lost: the server waits for it
+        if (last := headers.get("Nats-Last-Consumer")) is None:
+            raise Broken(f"the server ended the consumer: {headers.get('Description') or headers}")
+        if int(last) != self._delivered:
+            raise Broken(f"the consumer is at its message {last}, {self._delivered} came")
+        if stalled:
+            return False
+        return self._until is not None and int(headers.get("Nats-Last-Stream", 0)) >= self._until
+
+    async def _wait(self) -> None:
+        if self._bus.client.is_closed:
+            raise TapeError(f"{self._tape}: the connection to NATS is closed")
+        self._arrived.clear()
+        try:
+            async with asyncio.timeout(max(_HEARTBEATS_MISSED_MAX * self._heartbeat_s, _SILENCE_MIN_S)):
+                await self._arrived.wait()
+        except TimeoutError:
+            raise Broken("the consumer's heartbeats stopped") from None
+
+    async def _take(self, msg: Msg) -> None:
+        inbox = self._inbox
+        if not msg.data and not msg.reply and inbox and not inbox[-1].data and not inbox[-1].reply:
+            inbox.pop()  # of heartbeats in a row the newest is enough: a reader that pauses for hours stays small
+        inbox.append(msg)
+        self._arrived.set()
+
+    async def _open(self) -> None:
+        """Creates a consumer from the next message on, however long that takes, but for errors that stay."""
+        attempts = 0
+        while True:
+            self._inbox.clear()
+            self._delivered = 0
+            self._reconnects = self._bus.reconnects
+            try:
+                await self._create(attempts)
+                return
+            except ApiError as error:
+                if not error.passing:
+                    raise
+                trouble: BaseException = error
+            except BusTrouble as error:
+                if self._bus.client.is_closed:
+                    raise TapeError(f"{self._tape}: the connection to NATS is closed") from error
+                trouble = error
+            attempts += 1
+            level = logging.WARNING if attempts % 50 == 1 else logging.DEBUG
+            log.log(level, "%s: no consumer yet: %s", self._tape, trouble or type(trouble).__name__)
+            await self._shut()
+            await asyncio.sleep(_RETRY_S)
+
+    async def _create(self, attempts: int) -> None:
+        if self._place > self._start:
+            await self._check_not_rewound(attempts)
+        inbox = self._bus.client.new_inbox()
+        self._subscription = await self._bus.client.subscribe(inbox, cb=self._take)
+        self._consumer = f"tape-{uuid4().hex}"
+        config: dict[str, Any] = {
+            "name": self._consumer,
+            "deliver_subject": inbox,
+            "deliver_policy": "by_start_sequence",
+            "opt_start_seq": self._place + 1,
+            "ack_policy": "none",
+            "replay_policy": "instant",
+            "flow_control": True,
+            "idle_heartbeat": int(self._heartbeat_s * 1e9),
+            "inactive_threshold": _SERVER_KEEPS_S * 1_000_000_000,
+            "mem_storage": True,
+            "num_replicas": 1,  # its place is known here; a copy of it on the servers is worth nothing
+        }
+        if self._filters:
+            config["filter_subjects"] = self._filters
+        body = {"stream_name": self._tape, "config": config, "action": "create"}
+        await self._bus.ask(f"CONSUMER.CREATE.{self._tape}.{self._consumer}", body)
+
+    async def _check_not_rewound(self, attempts: int) -> None:
+        info = await self._bus.ask(f"STREAM.INFO.{self._tape}")
+        end = int(info["state"]["last_seq"])
+        if end >= self._place:
+            return
+        if attempts < _LAG_CHECKS_MAX:
+            raise TimeoutError(f"the stream ends at {end}, before {self._place}")
+        raise TapeDamaged(
+            f"the tape `{self._tape}` ends at {end}, but {self._place} was read before: the server lost messages that "
+            "it had acknowledged (see the durability tiers)"
+        )
+
+    async def _shut(self) -> None:
+        subscription, self._subscription = self._subscription, None
+        if subscription is None or self._bus.client.is_closed:
+            return
+        try:
+            await subscription.unsubscribe()
+            if self._bus.client.is_connected:
+                # Without waiting for the answer: a consumer without interest is removed by the server anyway.
+                inbox = self._bus.client.new_inbox()
+                await self._bus.client.publish(f"$JS.API.CONSUMER.DELETE.{self._tape}.{self._consumer}", reply=inbox)
+        except BusTrouble as error:
+            log.debug("%s: consumer %s is left to the server: %s", self._tape, self._consumer, error)
+
+
+def ack_parts(reply: str) -> tuple[int, int, int]:
+    """(stream sequence, consumer sequence, append time in ns) of an ack subject, in its form v1 (9 tokens) or v2."""
+    parts = reply.split(".")
+    place = 5 if len(parts) == 9 else 7
+    return int(parts[place]), int(parts[place + 1]), int(parts[place + 2])
+
+
+def epoch_of(headers: dict[str, str] | None) -> int:
+    """The writer's epoch; 0 where a foreign message carries none, or none that is a number."""
+    text = headers.get(EPOCH, "0") if headers else "0"
+    return int(text) if text.isascii() and text.isdecimal() else 0

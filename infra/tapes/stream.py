@@ -1,0 +1,74 @@
+"""The JetStream stream under a tape: append-only in fact, without limits, and checked before it is trusted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from events.tape import TapeError
+
+from .bus import NAME_IN_USE, NO_STREAM, ApiError, Bus
+
+_PATIENCE_S = 10.0  # covers the election of a stream leader, which takes up to a few seconds
+
+# What a tape rests on: nothing may be deleted, expired, rolled up, replaced or renamed.
+_REQUIRED: dict[str, Any] = {
+    "retention": "limits",
+    "storage": "file",
+    "max_msgs": -1,
+    "max_bytes": -1,
+    "max_age": 0,
+    "max_msgs_per_subject": -1,
+    "deny_delete": True,
+    "deny_purge": True,
+}
+_FORBIDDEN = ("mirror", "sources", "subject_transform", "allow_msg_ttl", "allow_rollup_hdrs", "no_ack", "sealed")
+
+
+async def open_stream(bus: Bus, name: str, *, replicas: int, create: bool) -> int:
+    """Finds or creates the stream; returns its number of replicas. Raises TapeError where it cannot serve as a tape."""
+    try:
+        info = await bus.ask_patiently(f"STREAM.INFO.{name}", patience_s=_PATIENCE_S)
+    except ApiError as error:
+        if error.code != NO_STREAM:
+            raise
+        if not create:
+            raise TapeError(f"there is no tape `{name}` on this NATS server") from error
+        info = await _create(bus, name, replicas)
+    check(name, info["config"])
+    found = int(info["config"].get("num_replicas", 1))
+    if create and found != replicas:
+        raise TapeError(
+            f"the stream `{name}` has {found} replica(s), not {replicas}: name another tape, or change the stream with "
+            f"`nats stream edit {name} --replicas {replicas}`"
+        )
+    return found
+
+
+async def _create(bus: Bus, name: str, replicas: int) -> Any:
+    config = {
+        "name": name,
+        "subjects": [f"{name}.>"],
+        "num_replicas": replicas,
+        "discard": "new",  # were a limit ever set, appends are to fail, not history to vanish
+        "duplicate_window": 120_000_000_000,  # ns; the server's default, stated
+        "allow_direct": False,  # a direct get may be answered by a replica that lags: no base for a decision
+        **_REQUIRED,
+    }
+    try:
+        return await bus.ask_patiently(f"STREAM.CREATE.{name}", config, patience_s=_PATIENCE_S)
+    except ApiError as error:
+        if error.code != NAME_IN_USE:
+            raise TapeError(f"cannot create the tape `{name}` with {replicas} replica(s): {error}") from error
+        return await bus.ask_patiently(f"STREAM.INFO.{name}", patience_s=_PATIENCE_S)
+
+
+def check(name: str, config: dict[str, Any]) -> None:
+    """Raises TapeError naming every setting with which a stream cannot be a tape."""
+    wrong = [
+        f"{key} is {config.get(key)!r}, not {want!r}" for key, want in _REQUIRED.items() if config.get(key) != want
+    ]
+    wrong += [f"{key} is set" for key in _FORBIDDEN if config.get(key)]
+    if config.get("subjects") != [f"{name}.>"]:
+        wrong.append(f"its subjects are {config.get('subjects')}, not ['{name}.>']")
+    if wrong:
+        raise TapeError(f"the stream `{name}` exists but cannot be a tape: {'; '.join(wrong)}; name another tape")
