@@ -45,3 +45,6 @@ class Poison(Exception):
     def __init__(self, actor: str, seq: int, reason: str) -> None:
         super().__init__(f"{actor} cannot go on past tape sequence {seq}: {reason}")
         self.actor, self.seq, self.reason = actor, seq, reason
+
+    def __reduce__(self) -> tuple[type[Poison], tuple[str, int, str]]:
+        return type(self), (self.actor, self.seq, self.reason)  # it crosses processes

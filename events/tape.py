@@ -24,6 +24,9 @@ class LostRace(TapeError):
         )
         self.actor, self.expected, self.found = actor, expected, found
 
+    def __reduce__(self) -> tuple[type[LostRace], tuple[str, int, int]]:
+        return type(self), (self.actor, self.expected, self.found)  # it crosses processes
+
 
 class TapeDamaged(TapeError):
     """Stored bytes are not what was appended; the message says where."""

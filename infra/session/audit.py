@@ -106,7 +106,7 @@ class Auditor:
                               recorded=self._text(decision))  # fmt: skip
         missing = [cause for cause in due if cause < decision.cause]
         if missing:
-            return Difference(entry.seq, actor, f"the decision that follows from {missing[0]} is missing before this one",
+            return Difference(entry.seq, actor, f"before it, the decision that follows from {missing[0]} is missing",
                               derived=self._text(due[missing[0]]))  # fmt: skip
         if derived != decision:
             return Difference(entry.seq, actor, f"the decision caused by {decision.cause} differs",
