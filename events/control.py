@@ -124,6 +124,14 @@ class ReleaseTrading(Fact, frozen=True, tag="release-trading/1"):
     reason: str
 
 
+class StopSession(Fact, frozen=True, tag="stop-session/1"):
+    """Command: the running session ends cleanly. Positions and orders stay as they are on the tape."""
+
+    ts: int
+    by: str
+    reason: str
+
+
 class Quarantined(Fact, frozen=True, tag="quarantined/1"):
     """Input that could not be used, with its original bytes and where they came from. Nothing vanishes."""
 

@@ -39,6 +39,7 @@ def account(name: str) -> str:
 
 COMMAND = "command.operator"
 SESSION = "session.plan"
+SUPERVISOR = "supervisor.session"
 CLAIMED = "actor-claimed"
 
 

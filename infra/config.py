@@ -1,0 +1,110 @@
+"""Configuration: one frozen struct from a TOML or JSON file; unknown keys are refused, the nearest known one named."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import inspect
+
+from actors.plan import AccountPlan, BotPlan, Plain, Plan, SymbolPlan
+from actors.roster import BadPlan, check
+from actors.strategies import UnknownStrategy, create
+from events import subjects
+from infra.services import ServiceSettings
+from infra.simulator import SimulatorSettings
+
+
+class ConfigError(Exception):
+    """One sentence: what is wrong, in which file and place, and what to write instead."""
+
+
+class SessionSettings(Plain, frozen=True, kw_only=True):
+    """`processes`: how many Ray actors carry the deciders; with no more actors than that, each has its own."""
+
+    processes: int = 8
+    dashboard: bool = True
+    dashboard_port: int = 8265
+
+
+class Config(Plain, frozen=True, kw_only=True):
+    """Everything there is to choose. Without symbols of its own the simulated exchange's are traded."""
+
+    tape: str = "main"
+    data_dir: str = ".tape"
+    services: ServiceSettings = ServiceSettings()
+    session: SessionSettings = SessionSettings()
+    simulator: SimulatorSettings = SimulatorSettings()
+    symbols: tuple[SymbolPlan, ...] = ()
+    bots: tuple[BotPlan, ...] = ()
+    accounts: tuple[AccountPlan, ...] = (AccountPlan(),)
+
+    def plan(self) -> Plan:
+        return Plan(symbols=self.symbols, bots=self.bots, accounts=self.accounts)
+
+
+def load(path: Path | None) -> Config:
+    """Reads a `.toml` or `.json` file; None gives the defaults. Raises ConfigError."""
+    if path is None:
+        return Config()
+    return parse(_values(path), str(path))
+
+
+def parse(values: Any, where: str) -> Config:
+    """A checked configuration from plain values. Raises ConfigError."""
+    try:
+        config = msgspec.convert(values, Config, strict=False)
+        subjects.token(config.tape)
+        check(config.plan())
+        for bot in config.bots:
+            create(bot.strategy, bot.params)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{where}: {_explained(str(error))}") from error
+    except (BadPlan, UnknownStrategy, ValueError) as error:
+        raise ConfigError(f"{where}: {error}") from error
+    return config
+
+
+def _values(path: Path) -> Any:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}; name another file with --config") from error
+    try:
+        match path.suffix.lower():
+            case ".toml":
+                return tomllib.loads(data.decode())
+            case ".json":
+                return msgspec.json.decode(data)
+    except (tomllib.TOMLDecodeError, msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: {error}") from error
+    raise ConfigError(f"{path}: a configuration is a .toml or a .json file")
+
+
+def _explained(problem: str) -> str:
+    """msgspec's sentence, with the nearest known key where one is unknown."""
+    unknown = re.search(r"unknown field `([^`]*)`(?: - at `([^`]*)`)?", problem)
+    if unknown is None:
+        return problem.replace(" - at `$", ", at `")
+    name, place = unknown[1], (unknown[2] or "$").removeprefix("$").removeprefix(".")
+    known = _fields_at(place)
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
+    hint = f"the nearest known one is `{near[0]}`" if near else f"known are {', '.join(known)}"
+    return f"unknown key `{name}`{f' in `{place}`' if place else ''}; {hint}"
+
+
+def _fields_at(place: str) -> list[str]:
+    found: inspect.Type = inspect.type_info(Config)
+    for step in re.findall(r"[A-Za-z_]+|\[[^\]]*\]", place):
+        match found:
+            case inspect.StructType():
+                found = next(field.type for field in found.fields if field.encode_name == step)
+            case inspect.VarTupleType() | inspect.ListType():
+                found = found.item_type
+            case inspect.UnionType():
+                found = next(one for one in found.types if isinstance(one, inspect.StructType))
+    return [field.encode_name for field in found.fields] if isinstance(found, inspect.StructType) else []

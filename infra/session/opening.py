@@ -1,0 +1,87 @@
+"""Opening a tape for a session: what a process needs to reach it, and the plan that stands at its beginning."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from actors.plan import Plan
+from actors.shell import Gate, OpenGate
+from events.control import SessionStarted
+from events.decision import digest_of
+from events.feed import observed
+from events.subjects import SESSION
+from events.tape import Tape
+from infra.session.audit import NoSession, plan_on
+from infra.session.lockstep import LockstepGate
+from infra.tapes.jetstream import JetStreamTape
+
+
+class SessionError(Exception):
+    """A session cannot start or go on; one sentence that says why and what to do."""
+
+
+async def connect_worker(url: str, tape: str, replicas: int, settled: int | None) -> tuple[Tape, Gate]:
+    """What a Ray actor calls first. `settled` None: free-running; else lock-step after that sequence."""
+    opened = await JetStreamTape.connect(url, tape, replicas=replicas, create=False)
+    if settled is None:
+        return opened, OpenGate()
+    return opened, await LockstepGate.open(opened.client, tape, settled)
+
+
+async def record_plan(tape: Tape, plan: Plan, now: int) -> None:
+    """Puts the plan on an empty tape, or checks that the tape was recorded under the very same plan."""
+    values = msgspec.to_builtins(plan)
+    try:
+        found = await plan_on(tape)
+    except NoSession:
+        hashed = digest_of(msgspec.json.encode(plan, order="deterministic"))
+        message = observed(SESSION, now, SessionStarted(now, values, hashed))
+        await tape.append(SESSION, message, expected=0)
+        return
+    if found != plan:
+        raise SessionError(
+            f"tape {tape.name!r} was recorded under another plan ({_changed(found, plan)}); decisions on one tape follow "
+            "one plan: give this plan a tape of its own with --tape NAME, or go back to the old one"
+        )
+
+
+def _changed(old: Plan, new: Plan) -> str:
+    changed = [name for name in Plan.__struct_fields__ if getattr(old, name) != getattr(new, name)]
+    return "other " + " and ".join(changed)
+
+
+@contextmanager
+def sole_session(data_dir: Path, tape: str) -> Iterator[None]:
+    """Holds the tape for this process. Raises SessionError where another session on this machine holds it."""
+    data_dir.mkdir(parents=True, exist_ok=True)
+    path = data_dir / f"{tape}.session"
+    with path.open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock.seek(0)
+            holder = lock.read().strip() or "unknown"
+            raise SessionError(
+                f"a session already runs on tape {tape!r} (process {holder}); look at it with `tape status`, or end it "
+                "with `tape stop`"
+            ) from None
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield
+
+
+async def last_market_fact(tape: Tape, feeds: list[str]) -> tuple[int, int]:
+    """(sequence, event time) of the newest message of any of the feeds; (0, 0) where there is none."""
+    newest = (0, 0)
+    for feed in feeds:
+        last = await tape.last(feed)
+        if last is not None:
+            newest = max(newest, (last.seq, last.decision.ts))
+    return newest
