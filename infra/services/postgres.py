@@ -269,19 +269,23 @@ class PostgresServer:
             raise
 
     async def _answering(self, started: subprocess.Popen[bytes]) -> None:
-        while True:
-            try:
-                connection = await psycopg.AsyncConnection.connect(self.dsn, connect_timeout=5)
-            except psycopg.OperationalError as error:
-                if started.poll() is not None:
-                    raise self._failure("did not start") from None
-                if "authentication failed" in str(error):
-                    password = self.directory / "password"
-                    raise ServiceError(f'PostgreSQL does not accept the password in "{password}".') from None
-                await asyncio.sleep(0.02)
-                continue
-            async with connection:
+        # The lock file, not the port, says that it is our server: the port may be another one's.
+        await process.until(lambda: self._is_ready(started.pid) or started.poll() is not None, self._start_timeout_s)
+        if started.poll() is not None:
+            raise self._failure("did not start")
+        try:
+            async with await psycopg.AsyncConnection.connect(self.dsn, connect_timeout=10):
                 return
+        except psycopg.OperationalError as error:
+            reason = " ".join(str(error).split())
+            raise ServiceError(f'PostgreSQL of "{self.directory}" runs but cannot be used: {reason}') from None
+
+    def _is_ready(self, pid: int) -> bool:
+        try:
+            lines = (self.data / "postmaster.pid").read_text().splitlines()
+        except OSError:
+            return False
+        return len(lines) >= 8 and lines[0].strip() == str(pid) and lines[7].strip() == "ready"
 
     def _failure(self, what: str) -> ServiceError:
         reason = process.log_tail(self.log, prefer=_LOG_WORDS)
