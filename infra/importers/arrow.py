@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.feather as feather
 import pyarrow.parquet as parquet
 
-from infra.importers.generic import shape_of
+from infra.importers.generic import OPTIONAL_NUMBERS, shape_of
 from infra.importers.model import Choice, Floats, ImportError_, Ints, Kind, Options, Reject, Rows, as_raw
 from infra.importers.naming import TEXTS, fields_of, mapped
 from infra.importers.recipe import OPEN_DETECTED, UTC_DETECTED, Format, Recipe
@@ -48,9 +48,7 @@ def _table(source: Source, what: str) -> pa.Table:
         raise
     except BROKEN as error:
         reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
-        raise ImportError_(
-            f"{source.path} is not a readable {what} file ({reason}): get the file again."
-        ) from error
+        raise ImportError_(f"{source.path} is not a readable {what} file ({reason}): get the file again.") from error
     return table
 
 
@@ -81,9 +79,7 @@ def _not_funding(source: Source, table: pa.Table, kind: Kind, fields: dict[str, 
     highs, _ = _floats(table.column(fields["high"]))
     lows, _ = _floats(table.column(fields["low"]))
     if not highs.any() and not lows.any():
-        raise ImportError_(
-            f"{source.path} has no prices (funding rates?): import a candle, trade or quote file."
-        )
+        raise ImportError_(f"{source.path} has no prices (funding rates?): import a candle, trade or quote file.")
 
 
 def _style(table: pa.Table, fields: dict[str, int], options: Options) -> TimeSpec:
@@ -104,12 +100,14 @@ def _style(table: pa.Table, fields: dict[str, int], options: Options) -> TimeSpe
 def _rows(source: Source, table: pa.Table, fields: dict[str, int], style: TimeSpec) -> Rows:
     wall = _stamps(table.column(fields["ts"]), style)
     numeric: dict[str, Floats] = {}
-    bad: list[str | None] = [None] * 0
     missing = np.zeros(table.num_rows, dtype=np.bool_)
     for name, index in fields.items():
         if name in ("ts", "clock", *TEXTS):
             continue
-        numeric[name], nulls = _floats(table.column(index))
+        values, nulls = _floats(table.column(index))
+        if nulls.all() and name in OPTIONAL_NUMBERS:
+            continue
+        numeric[name] = values
         missing |= nulls
     texts = {
         name: ["" if v is None else str(v) for v in table.column(i).to_pylist()]
@@ -125,7 +123,6 @@ def _rows(source: Source, table: pa.Table, fields: dict[str, int], style: TimeSp
         Reject(row + 1, "missing_value", "a value is empty or not a number", raw(row))
         for row in np.flatnonzero(missing).tolist()
     ]
-    del bad
     return Rows(
         wall=wall[good],
         fields={name: column[good] for name, column in numeric.items()},
@@ -147,9 +144,7 @@ def _floats(column: pa.ChunkedArray) -> tuple[Floats, Any]:
     try:
         cast = pc.cast(column, pa.float64(), safe=False)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        raise ImportError_(
-            f"A column of type {column.type} is not a number: check the column map."
-        ) from error
+        raise ImportError_(f"A column of type {column.type} is not a number: check the column map.") from error
     return np.asarray(pc.fill_null(cast, 0.0).to_numpy(), dtype=np.float64), nulls
 
 
@@ -176,9 +171,7 @@ def _stamps(column: pa.ChunkedArray, style: TimeSpec) -> Ints:
         if pa.types.is_integer(kind) and not pa.types.is_uint64(kind):
             filled = np.asarray(pc.fill_null(column.cast(pa.int64()), 0).to_numpy(), dtype=np.int64)
             return epoch_micros(filled)
-        return epoch_micros(
-            np.asarray(pc.cast(column, pa.float64(), safe=False).to_numpy(), dtype=np.float64)
-        )
+        return epoch_micros(np.asarray(pc.cast(column, pa.float64(), safe=False).to_numpy(), dtype=np.float64))
     texts = column.cast(pa.string()).combine_chunks()
     fast = None if texts.null_count or style.style == "epoch" else parse_column(style, texts)
     if fast is not None:

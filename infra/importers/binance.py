@@ -1,6 +1,7 @@
 """Binance archive CSV: 12-column klines, trades and aggregated trades; with or without header, ms or µs."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from statistics import mode
 
 import numpy as np
@@ -36,8 +37,7 @@ def klines(source: Source, options: Options) -> Recipe | None:
         return None
     closes = [_close_micros(cells[6]) for cells in rows]
     length, zone = _length_and_zone(style, [cells[0] for cells in rows], closes)
-    more = {"timeframe_us": length} if length else {}
-    return csv_recipe(candle_shape(zone, **more), CsvSpec(time=style, fields=FIELDS, width=12, skip=skip))
+    return csv_recipe(candle_shape(zone, length=length), CsvSpec(time=style, fields=FIELDS, width=12, skip=skip))
 
 
 def _is_kline(cells: list[str]) -> bool:
@@ -63,7 +63,7 @@ def _length_and_zone(style: TimeSpec, opens: Sequence[str], closes: list[int]) -
     span = mode(spans)
     if style.style == "epoch":
         return (span if span > 0 else None), UTC_DETECTED
-    steps = [b - a for a, b in zip(closes, closes[1:], strict=False) if b > a]
+    steps = [b - a for a, b in pairwise(closes) if b > a]
     if not steps:
         return None, Choice("UTC", "assumed")
     length = mode(steps)
@@ -81,9 +81,7 @@ def trades(source: Source, options: Options) -> Recipe | None:
     skip = skip_of(lines)
     for widths, time, maker in (((6, 7), 4, 5), ((7, 8), 5, 6)):
 
-        def fits(
-            cells: list[str], widths: tuple[int, ...] = widths, time: int = time, maker: int = maker
-        ) -> bool:
+        def fits(cells: list[str], widths: tuple[int, ...] = widths, time: int = time, maker: int = maker) -> bool:
             if len(cells) not in widths or cells[maker].strip().lower() not in ("true", "false"):
                 return False
             return is_epoch(cells[time]) and all(is_number(cell) for cell in cells[:time])

@@ -22,7 +22,9 @@ from infra.importers.model import (
 from infra.importers.source import Source
 from infra.importers.times import TimeSpec, day_micros, epoch_micros, parse_column, parse_text
 
-BLOCK_BYTES = 4 << 20
+# Measured on 1 million klines: 8 MiB in chunks of 1 MiB (parsed on all cores) is a third faster than one chunk.
+BLOCK_BYTES = 8 << 20
+CHUNK_BYTES = 1 << 20
 
 
 class CsvSpec(msgspec.Struct, frozen=True):
@@ -72,9 +74,7 @@ def load_csv(source: Source, spec: CsvSpec) -> Rows:
         line += len(starts)
         if len(rejects) > REJECTS_MAX:
             why = f"the first is line {rejects[0].row}: {rejects[0].text}"
-            raise ImportError_(
-                f"{source.path} has more than {REJECTS_MAX:,} bad rows ({why}): is it this format?"
-            )
+            raise ImportError_(f"{source.path} has more than {REJECTS_MAX:,} bad rows ({why}): is it this format?")
     notes = () if data.endswith(b"\n") else ("the last line has no line end: it may be cut off",)
     return _joined(data, parts, rejects, spec, notes)
 
@@ -103,9 +103,7 @@ def _blocks(data: bytes, at: int) -> Iterator[tuple[bytes, int]]:
 
 def _fast(block: bytes, starts: Ints, spec: CsvSpec) -> _Part | None:
     """The block's rows, or None where any line needs care."""
-    if (len(starts) > 1 and int(np.diff(starts).max()) > LINE_BYTES_MAX) or len(block) - starts[
-        -1
-    ] > LINE_BYTES_MAX:
+    if (len(starts) > 1 and int(np.diff(starts).max()) > LINE_BYTES_MAX) or len(block) - starts[-1] > LINE_BYTES_MAX:
         return None
     if not block.isascii() and not _is_utf8(block):
         return None
@@ -141,7 +139,7 @@ def _arrow_table(block: bytes, spec: CsvSpec) -> pa.Table | None:
     try:
         table = pacsv.read_csv(
             pa.BufferReader(block),
-            pacsv.ReadOptions(column_names=[f"c{i}" for i in range(spec.width)], block_size=len(block) + 1),
+            pacsv.ReadOptions(column_names=[f"c{i}" for i in range(spec.width)], block_size=CHUNK_BYTES),
             pacsv.ParseOptions(delimiter=spec.delimiter, ignore_empty_lines=False),
             pacsv.ConvertOptions(
                 include_columns=list(types),
@@ -165,9 +163,7 @@ def _wall(table: pa.Table, spec: TimeSpec) -> Ints | None:
     return parse_column(spec, cells[0] if len(cells) == 1 else pc.binary_join_element_wise(*cells, " "))
 
 
-def _careful(
-    data: bytes, starts: Ints, line: int, spec: CsvSpec, header: bytes, rejects: list[Reject]
-) -> _Part:
+def _careful(data: bytes, starts: Ints, line: int, spec: CsvSpec, header: bytes, rejects: list[Reject]) -> _Part:
     walls: list[int] = []
     numbers: list[list[float]] = []
     words: list[list[str]] = []
@@ -253,9 +249,7 @@ def number(text: str, name: str, decimal: str = ".") -> float:
         raise BadLine("not_a_number", f"{name} {text[:40]!r} is not a number") from error
 
 
-def _joined(
-    data: bytes, parts: list[_Part], rejects: list[Reject], spec: CsvSpec, notes: tuple[str, ...]
-) -> Rows:
+def _joined(data: bytes, parts: list[_Part], rejects: list[Reject], spec: CsvSpec, notes: tuple[str, ...]) -> Rows:
     empty = np.empty(0, dtype=np.int64)
     starts = np.concatenate([p.start for p in parts] or [empty])
     return Rows(

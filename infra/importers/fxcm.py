@@ -16,9 +16,7 @@ def sniff(source: Source, options: Options) -> Recipe | None:
     lines = source.lines()
     header = lines[0].lower().replace("_", "").replace(" ", "") if lines else ""
     two_sided = "bidopen" in header and "askclose" in header
-    one_sided = header.startswith(("timestamp,", "datetime,", "date,")) and header.endswith(
-        "open,high,low,close"
-    )
+    one_sided = header.startswith(("timestamp,", "datetime,", "date,")) and header.endswith("open,high,low,close")
     if options.columns or not (two_sided or (one_sided and ONE_SIDE.search(source.name.lower()))):
         return None
     recipe = generic.sniff(source, options)

@@ -22,6 +22,7 @@ from infra.importers.source import Source
 from infra.importers.times import TimeSpec, detect_style
 
 DELIMITERS = (",", ";", "\t", "|")
+OPTIONAL_NUMBERS = ("volume", "count", "bid_size", "ask_size")
 
 
 class Layout(msgspec.Struct, frozen=True):
@@ -41,6 +42,9 @@ def sniff(source: Source, options: Options) -> Recipe | None:
         kind, fields = found
     else:
         return None
+    fields = {
+        n: i for n, i in fields.items() if n not in OPTIONAL_NUMBERS or any(row[i].strip() for row in layout.rows)
+    }
     spec = spec_of(layout, fields, options.time_format)
     return None if spec is None else csv_recipe(shape_of(kind, spec.time.style, fields, layout.header), spec)
 
@@ -53,10 +57,18 @@ def _layout(lines: list[str]) -> Layout | None:
         width = mode(widths) if widths else 0
         steady = widths.count(width) * 2 > len(widths)
         if width > 1 and steady and (best is None or width > best.width):
-            skip = skip_of(lines[:1]) if len(rows[0]) == width else 0
-            body = [cells for cells in rows[skip:] if len(cells) == width]
-            best = Layout(delimiter, width, rows[0] if skip else None, body)
+            body = [cells for cells in rows[skip_of(lines[:1]) :] if len(cells) == width]
+            best = Layout(delimiter, width, _header(lines, rows[0], body, width), body)
     return best
+
+
+def _header(lines: list[str], first: list[str], body: list[list[str]], width: int) -> list[str] | None:
+    """The first line, where it names columns; some exports forget to name the time of day beside the date."""
+    if not skip_of(lines[:1]):
+        return None
+    if len(first) == width - 1 and body and re.fullmatch(r"\d{1,2}:\d{2}(:\d{2})?", body[0][1].strip()):
+        return [first[0], "Time", *first[1:]]
+    return first if len(first) == width else None
 
 
 def _split(line: str, delimiter: str) -> list[str]:

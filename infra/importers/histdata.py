@@ -21,7 +21,7 @@ def minutes(source: Source, options: Options) -> Recipe | None:
     if not majority(source.lines(), fits, ";"):
         return None
     time = TimeSpec(columns=(0,), style="%Y%m%d %H%M%S")
-    shape = candle_shape(EST, timeframe_us=timeframes.MINUTE, notes=("EST is UTC-5 all year in this format",))
+    shape = candle_shape(EST, "EST is UTC-5 all year in this format", length=timeframes.MINUTE)
     return csv_recipe(shape, CsvSpec(time=time, fields=BARS, width=6, delimiter=";"))
 
 

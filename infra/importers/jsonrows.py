@@ -94,9 +94,7 @@ def _load_kraken_ohlc(source: Source, spec: JsonSpec) -> Rows:
 
 def _load(source: Source, spec: JsonSpec) -> Rows:
     if len(source.data) > JSON_BYTES_MAX:
-        raise ImportError_(
-            f"{source.path} has more than {JSON_BYTES_MAX >> 20} MiB of JSON: split it, or use CSV."
-        )
+        raise ImportError_(f"{source.path} has more than {JSON_BYTES_MAX >> 20} MiB of JSON: split it, or use CSV.")
     table = _whole(source.data)
     if table is not None and (rows := _fast(table, spec)) is not None:
         return rows
@@ -137,10 +135,7 @@ def _fast(table: list[Any], spec: JsonSpec) -> Rows | None:
 
 def _numbers(cells: tuple[Any, ...]) -> Floats | None:
     kinds = set(map(type, cells))
-    if not (
-        kinds <= {int, float}
-        or (kinds == {str} and all(cell.isascii() and "_" not in cell for cell in cells))
-    ):
+    if not (kinds <= {int, float} or (kinds == {str} and all(cell.isascii() and "_" not in cell for cell in cells))):
         return None
     try:
         return np.array(cells).astype(np.float64)
@@ -185,9 +180,7 @@ def _careful(source: Source, spec: JsonSpec) -> Rows:
         except BadLine as bad:
             rejects.append(Reject(index, bad.reason, bad.text, as_raw(raw)))
             if len(rejects) > REJECTS_MAX:
-                raise ImportError_(
-                    f"{source.path} has over {REJECTS_MAX:,} bad rows: is it this format?"
-                ) from bad
+                raise ImportError_(f"{source.path} has over {REJECTS_MAX:,} bad rows: is it this format?") from bad
             continue
         walls.append(wall)
         numbers.append(values)

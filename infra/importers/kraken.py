@@ -38,7 +38,7 @@ def ohlcvt(source: Source, options: Options) -> Recipe | None:
     named = int(minutes[1]) if minutes else 0
     # The download names its files by pair and minutes; a sparse pair's own steps would mislead.
     if named in (1, 5, 15, 30, 60, 240, 720, 1440):
-        return csv_recipe(candle_shape(UTC_DETECTED, timeframe_us=named * timeframes.MINUTE), spec)
+        return csv_recipe(candle_shape(UTC_DETECTED, length=named * timeframes.MINUTE), spec)
     return csv_recipe(candle_shape(UTC_DETECTED), spec)
 
 
@@ -47,12 +47,8 @@ def trades(source: Source, options: Options) -> Recipe | None:
     if skip_of(lines) or not majority(lines, lambda cells: _rows_of(3, cells)):
         return None
     whole = not any("." in line.split(",")[0] for line in lines)
-    spec = CsvSpec(
-        time=TimeSpec(columns=(0,), style="epoch", integer=whole), fields={"price": 1, "qty": 2}, width=3
-    )
-    note = (
-        "trades have no id: rows that look the same are all kept; importing twice is told apart by the file"
-    )
+    spec = CsvSpec(time=TimeSpec(columns=(0,), style="epoch", integer=whole), fields={"price": 1, "qty": 2}, width=3)
+    note = "trades have no id: rows that look the same are all kept; importing twice is told apart by the file"
     return csv_recipe(tick_shape("trades", UTC_DETECTED, note), spec)
 
 

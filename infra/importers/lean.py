@@ -25,18 +25,7 @@ LENGTHS = {
 CLASSES = ("equity", "option", "index", "forex", "cfd", "crypto", "cryptofuture", "future")
 SCALED = ("equity", "option")
 TRADE = {"open": 1, "high": 2, "low": 3, "close": 4, "volume": 5}
-SIDES = (
-    "bid_open",
-    "bid_high",
-    "bid_low",
-    "bid_close",
-    "bid_size",
-    "ask_open",
-    "ask_high",
-    "ask_low",
-    "ask_close",
-    "ask_size",
-)
+SIDES = tuple(f"{side}_{name}" for side in ("bid", "ask") for name in ("open", "high", "low", "close", "size"))
 QUOTE = {name: index for index, name in enumerate(SIDES, start=1)}
 TICKS = {
     ("quote", 3): {"bid": 1, "ask": 2},
@@ -99,9 +88,7 @@ def sniff(source: Source, options: Options) -> Recipe | None:
         try:
             midnight = parse_text(TimeSpec(columns=(0,), style="%Y%m%d"), place.day)
         except ValueError as error:
-            raise ImportError_(
-                f"{source.path}: {place.day} in the name {source.name} is not a day."
-            ) from error
+            raise ImportError_(f"{source.path}: {place.day} in the name {source.name} is not a day.") from error
         time = TimeSpec(columns=(0,), style="day_ms", midnight=midnight)
     else:
         if not majority(lines, lambda cells: re.fullmatch(r"\d{8} \d{2}:\d{2}", cells[0]) is not None):
@@ -119,12 +106,12 @@ def _recipe(source: Source, place: Place, width: int, time: TimeSpec) -> Recipe 
         fields = TICKS.get((kind, width))
         if fields is None:
             return None
-        shape = tick_shape(f"{kind}s", zone, *notes)
+        shape = tick_shape("quotes" if kind == "quote" else "trades", zone, *notes)
     else:
         if width not in (6, 11):
             return None
         fields = TRADE if width == 6 else QUOTE
-        shape = candle_shape(zone, timeframe_us=LENGTHS[place.resolution], notes=notes)
+        shape = candle_shape(zone, *notes, length=LENGTHS[place.resolution])
     recipe = csv_recipe(shape, CsvSpec(time=time, fields=fields, width=width))
     return _unscaled(recipe) if place.asset in SCALED else recipe
 

@@ -8,7 +8,8 @@ from infra.importers.model import ImportError_, Kind
 ALIASES: dict[str, tuple[str, ...]] = {
     "ts": (
         "timestamp", "ts", "time", "datetime", "date", "open time", "opentime", "open timestamp", "timestamp utc",
-        "timestamp ms", "date time", "gmt time", "utc time", "local time", "unix", "unix timestamp", "close time", "t", "",
+        "timestamp ms", "date time", "gmt time", "utc time", "local time", "unix",
+        "unix timestamp", "close time", "t", "",
     ),
     "clock": ("time", "clock"),
     "open": ("open", "o", "open price"),
@@ -73,11 +74,9 @@ def _first(names: Sequence[str], aliases: Sequence[str]) -> int | None:
     return next((names.index(alias) for alias in aliases if alias in names), None)
 
 
-def mapped(
-    columns: Mapping[str, str | int], header: Sequence[str] | None, width: int
-) -> tuple[Kind, dict[str, int]]:
+def mapped(columns: Mapping[str, str | int], header: Sequence[str] | None, width: int) -> tuple[Kind, dict[str, int]]:
     """The same from a map that the caller states, {'ts': 'Datum', 'open': 1, ...}. Errors: ImportError_."""
-    known = sorted({field for field in ALIASES} | {"time"})
+    known = sorted(set(ALIASES) | {"time"})
     fields: dict[str, int] = {}
     for field, where in columns.items():
         if field not in known:
@@ -88,21 +87,18 @@ def mapped(
             allowed = (*needed, *OPTIONAL[what], "clock")
             return ("candles" if what == "sides" else what), {f: i for f, i in fields.items() if f in allowed}  # type: ignore[return-value]
     raise ImportError_(
-        f"Column map: {', '.join(fields)} is not enough; map ts, open, high, low, close or ts, price, qty or ts, bid, ask."
+        f"Column map: {', '.join(fields)} is not enough; "
+        "map ts, open, high, low, close or ts, price, qty or ts, bid, ask."
     )
 
 
 def _index(field: str, where: str | int, header: Sequence[str] | None, width: int) -> int:
     if isinstance(where, int):
         if not 0 <= where < width:
-            raise ImportError_(
-                f"Column map: {field} is column {where}, but rows have columns 0 to {width - 1}."
-            )
+            raise ImportError_(f"Column map: {field} is column {where}, but rows have columns 0 to {width - 1}.")
         return where
     if header is None:
-        raise ImportError_(
-            f"Column map: {field} is named {where!r}, but the file has no header: give a number from 0."
-        )
+        raise ImportError_(f"Column map: {field} is named {where!r}, but the file has no header: give a number from 0.")
     names = [cell.strip().strip('"') for cell in header]
     if where in names:
         return names.index(where)

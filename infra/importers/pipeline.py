@@ -66,8 +66,7 @@ def _sorted(*groups: list[Reject]) -> tuple[Reject, ...]:
 
 def _scaled(rows: Rows, scale: float) -> Rows:
     prices = {
-        n: v if n in ("volume", "count", "qty") or n.endswith("size") else v * scale
-        for n, v in rows.fields.items()
+        n: v if n in ("volume", "count", "qty") or n.endswith("size") else v * scale for n, v in rows.fields.items()
     }
     return msgspec.structs.replace(rows, fields=prices)
 
@@ -78,9 +77,7 @@ def _zoned(wall: Ints, zone: tzinfo, shift: int) -> Zoned:
     on_wall = shift if shift % DAY == 0 else 0
     ts, skipped, twice = to_utc(np.where(bad, wall, wall + on_wall), zone)
     ts = np.where(bad, ts, ts + (shift - on_wall))
-    note = (
-        f"{twice} stamps lie in the hour that the zone's clock repeats: told apart by their order in the file"
-    )
+    note = f"{twice} stamps lie in the hour that the zone's clock repeats: told apart by their order in the file"
     return Zoned(ts, skipped & ~bad, (note,) if twice else ())
 
 
@@ -104,7 +101,8 @@ def _candles(path: Path, name: str, rows: Rows, shape: Shape, options: Options, 
     checked = validate.by_time(rows, good, zoned.ts, ohlc, show, unique=True)
     keep = checked.keep
     count = ohlc[5][keep].astype(np.int64) if len(ohlc) > 5 else None
-    data = Columns(zoned.ts[keep], *(column[keep] for column in ohlc[:5]), count=count)
+    open_, high, low, close, volume = (column[keep] for column in ohlc[:5])
+    data = Columns(zoned.ts[keep], open_, high, low, close, volume, count)
     notes = (*zoned.notes, *notes, *_candle_notes(data.ts, length, options.now))
     report = _report(path, name, rows, shape, zone, data.ts, checked, refused, notes)
     gaps, missing = _gaps(data.ts, length)
@@ -133,9 +131,7 @@ def _newest_first(rows: Rows, shape: Shape) -> tuple[Rows, Shape]:
         line=rows.line[::-1],
         raw=lambda index: raw(last - index),
     )
-    return turned, msgspec.structs.replace(
-        shape, notes=(*shape.notes, "the file runs newest first: turned round")
-    )
+    return turned, msgspec.structs.replace(shape, notes=(*shape.notes, "the file runs newest first: turned round"))
 
 
 def _one_side(path: Path, rows: Rows, options: Options) -> tuple[list[Floats], tuple[str, ...]]:
@@ -147,9 +143,7 @@ def _one_side(path: Path, rows: Rows, options: Options) -> tuple[list[Floats], t
         how = "stated" if options.side else "assumed"
         notes.append(f"candles of the {side} ({how}); the file has bid and ask")
         bids, asks = ([fields[f"{s}_{n}"] for n in names] for s in ("bid", "ask"))
-        prices = {"bid": bids, "ask": asks}.get(side) or [
-            (b + a) / 2 for b, a in zip(bids, asks, strict=True)
-        ]
+        prices = {"bid": bids, "ask": asks}.get(side) or [(b + a) / 2 for b, a in zip(bids, asks, strict=True)]
         if side == "mid":
             notes.append("mid high and low are the halves of the bid's and ask's, which may differ in time")
     else:
@@ -168,15 +162,14 @@ def _one_side(path: Path, rows: Rows, options: Options) -> tuple[list[Floats], t
     return [*prices, volume, np.where(usable, count, 0.0)], tuple(notes)
 
 
-def _timeframe(
-    path: Path, rows: Rows, shape: Shape, options: Options, stamps: Choice
-) -> tuple[int | None, How]:
+def _timeframe(path: Path, rows: Rows, shape: Shape, options: Options, stamps: Choice) -> tuple[int | None, How]:
     if options.timeframe_us:
         return options.timeframe_us, "stated"
     if shape.timeframe_us:
         return shape.timeframe_us, shape.timeframe_how
     sane = rows.wall[(rows.wall >= validate.YEAR_2000) & (rows.wall <= options.now + DAY)]
-    steps = np.diff(np.unique(sane))
+    distinct = np.unique(sane)
+    steps: Ints = distinct[1:] - distinct[:-1]
     named = _named_timeframe(path)
     if named and (len(steps) == 0 or int((steps % named == 0).sum()) * 10 >= len(steps) * 9):
         return named, "detected"
@@ -189,16 +182,12 @@ def _timeframe(
             return length, "detected"
     if stamps.value == "close" or len(sane) == 0:
         return None, "assumed"
-    raise ImportError_(
-        f"{path} does not show its timeframe ({len(sane)} usable stamps): state it, as in '1m'."
-    )
+    raise ImportError_(f"{path} does not show its timeframe ({len(sane)} usable stamps): state it, as in '1m'.")
 
 
 def _check_length(path: Path, length: int) -> None:
     if 28 * DAY <= length <= 366 * DAY:
-        raise ImportError_(
-            f"{path} has candles of {length // DAY} days (months?): a month has no fixed length."
-        )
+        raise ImportError_(f"{path} has candles of {length // DAY} days (months?): a month has no fixed length.")
 
 
 def _named_timeframe(path: Path) -> int | None:
@@ -221,9 +210,7 @@ def _candle_notes(ts: Ints, length: int | None, now: int) -> list[str]:
         notes += [f"{near} candles follow sooner than one timeframe after the one before"] if near else []
     late = int((ts > now).sum())
     if late:
-        notes.append(
-            f"{late} candles close in the future: the last may be incomplete, or the time zone wrong"
-        )
+        notes.append(f"{late} candles close in the future: the last may be incomplete, or the time zone wrong")
     return notes
 
 

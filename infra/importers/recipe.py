@@ -7,7 +7,7 @@ from functools import partial
 import msgspec
 
 from infra.importers.csvtable import CsvSpec, load_csv
-from infra.importers.model import Choice, How, Options, Rows, Shape
+from infra.importers.model import Choice, Kind, Options, Rows, Shape
 from infra.importers.source import Source
 
 UTC_DETECTED = Choice("UTC", "detected")
@@ -35,15 +35,13 @@ def csv_recipe(shape: Shape, spec: CsvSpec) -> Recipe:
     return Recipe(shape, partial(load_csv, spec=spec))
 
 
-def candle_shape(zone: Choice, stamps: str = "open", how: How = "detected", **more: object) -> Shape:
-    shape = Shape(kind="candles", zone=zone, stamps=Choice(stamps, how))
-    return msgspec.structs.replace(shape, **more)
+def candle_shape(zone: Choice, *notes: str, length: int | None = None) -> Shape:
+    """Candles stamped by their open time, as the format defines it."""
+    return Shape(kind="candles", zone=zone, stamps=OPEN_DETECTED, timeframe_us=length, notes=notes)
 
 
-def tick_shape(kind: str, zone: Choice, *notes: str) -> Shape:
-    return msgspec.convert(
-        {"kind": kind, "zone": zone, "stamps": OPEN_DETECTED, "notes": notes}, Shape, strict=False
-    )
+def tick_shape(kind: Kind, zone: Choice, *notes: str) -> Shape:
+    return Shape(kind=kind, zone=zone, stamps=OPEN_DETECTED, notes=notes)
 
 
 def is_number(text: str) -> bool:

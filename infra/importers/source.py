@@ -5,7 +5,7 @@ import io
 import zipfile
 import zlib
 from pathlib import Path
-from typing import IO
+from typing import IO, Protocol
 
 import msgspec
 
@@ -42,9 +42,7 @@ def open_source(path: Path, bytes_max: int) -> Source:
     """Errors: ImportError_ for a path that is missing, no file, empty, unreadable, corrupt or too large."""
     size = _size(path)
     if size > bytes_max:
-        raise ImportError_(
-            f"{path} has {size:,} bytes, more than the limit of {bytes_max:,}: split the file."
-        )
+        raise ImportError_(f"{path} has {size:,} bytes, more than the limit of {bytes_max:,}: split the file.")
     try:
         with path.open("rb") as file:
             magic = file.read(4)
@@ -73,9 +71,7 @@ def _size(path: Path) -> int:
             raise ImportError_(f"{path} is not a regular file: copy its content into one first.")
         size = path.stat().st_size
     except (OSError, ValueError) as error:
-        raise ImportError_(
-            f"{path!s} cannot be read ({error}): check the path and its permissions."
-        ) from error
+        raise ImportError_(f"{path!s} cannot be read ({error}): check the path and its permissions.") from error
     if size == 0:
         raise ImportError_(f"{path} is empty: nothing to import.")
     return size
@@ -101,25 +97,23 @@ def _member(path: Path, archive: zipfile.ZipFile) -> zipfile.ZipInfo:
             return chosen[0]
         if len(chosen) > 1:
             names = ", ".join(m.filename for m in chosen[:3])
-            raise ImportError_(
-                f"{path} holds {len(chosen)} data files ({names}, ...): unpack it and import each."
-            )
+            raise ImportError_(f"{path} holds {len(chosen)} data files ({names}, ...): unpack it and import each.")
     if len(files) == 1:
         return files[0]
-    raise ImportError_(
-        f"{path} holds no data file that can be told from {len(files)} members: unpack it first."
-    )
+    raise ImportError_(f"{path} holds no data file that can be told from {len(files)} members: unpack it first.")
 
 
-def _bounded(path: Path, packed: IO[bytes], packed_size: int, bytes_max: int) -> bytes:
+class Packed(Protocol):
+    def read(self, size: int, /) -> bytes: ...
+
+
+def _bounded(path: Path, packed: Packed, packed_size: int, bytes_max: int) -> bytes:
     out = io.BytesIO()
     while chunk := packed.read(CHUNK):
         out.write(chunk)
         total = out.tell()
         if total > bytes_max:
-            raise ImportError_(
-                f"{path} unpacks to more than the limit of {bytes_max:,} bytes: split the file."
-            )
+            raise ImportError_(f"{path} unpacks to more than the limit of {bytes_max:,} bytes: split the file.")
         if total > RATIO_FROM and total > RATIO_MAX * max(packed_size, 1):
             ratio = f"more than {RATIO_MAX} times its size"
             raise ImportError_(f"{path} unpacks to {ratio}, which no market file does: get the file again.")

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from infra.importers.model import DAY, Floats, ImportError_, Ints, Mask
 
-BAD_TIME = np.iinfo(np.int64).min
+BAD_TIME: int = int(np.iinfo(np.int64).min)
 QUARTER = 900_000_000
 EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - wall clock, zone applied later
 # Magnitudes that tell s, ms, µs and ns apart for every year from 1973 to 5138.
@@ -99,9 +99,7 @@ def parse_text(spec: TimeSpec, text: str) -> int:
         pattern = ISO if spec.style == "iso" else ISO_ZONE
         if not pattern.fullmatch(text):
             raise ValueError(text)
-        return _wall_micros(
-            datetime.fromisoformat(text.replace(" +", "+").replace(" -", "-").replace(" Z", "Z"))
-        )
+        return _wall_micros(datetime.fromisoformat(text.replace(" +", "+").replace(" -", "-").replace(" Z", "Z")))
     return _wall_micros(datetime.strptime(text, spec.style))  # noqa: DTZ007 - zone applied later
 
 
@@ -145,9 +143,7 @@ def detect_style(samples: Sequence[str]) -> TimeSpec | None:
         spec = TimeSpec(columns=(0,), style=style)
         fits = [s for s in cleaned if _fits(spec, s)]
         if len(fits) * 2 > len(cleaned):
-            return TimeSpec(
-                columns=(0,), style=style, integer=all(re.fullmatch(r"\d{1,18}", s) for s in fits)
-            )
+            return TimeSpec(columns=(0,), style=style, integer=all(re.fullmatch(r"\d{1,18}", s) for s in fits))
     return None
 
 
@@ -193,7 +189,8 @@ def zone_of(name: str) -> tzinfo:
         return ZoneInfo(text)
     except (KeyError, ValueError, OSError) as error:
         raise ImportError_(
-            f"Time zone {name!r} is not known: write an IANA name such as 'America/New_York' or an offset such as '+02:00'."
+            f"Time zone {name!r} is not known: write an IANA name such as 'America/New_York' "
+            "or an offset such as '+02:00'."
         ) from error
 
 

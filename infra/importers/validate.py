@@ -41,7 +41,7 @@ Check = tuple[str, Mask]
 
 def stamp_checks(ts: Ints, skipped: Mask, now: int) -> list[Check]:
     return [
-        ("bad_time", ts == BAD_TIME),
+        ("bad_time", ts <= BAD_TIME),
         ("skipped_time", skipped),
         ("before_2000", ts < YEAR_2000),
         ("in_the_future", ts > now + DAY),
@@ -55,7 +55,7 @@ def candle_checks(open_: Floats, high: Floats, low: Floats, close: Floats, volum
         body_low, body_high = np.minimum(open_, close), np.maximum(open_, close)
         return [
             ("not_finite", ~finite),
-            ("not_positive", (prices <= 0).any(axis=0)),
+            ("not_positive", prices.min(axis=0) <= 0),
             ("negative_volume", volume < 0),
             ("high_below_low", high < low),
             ("outside_range", (body_low < low) | (body_high > high)),
@@ -125,14 +125,10 @@ def by_time(
     if unique:
         conflicts = order[again & ~same]
         if len(conflicts) > REJECTS_MAX:
-            raise ImportError_(
-                f"{len(conflicts):,} rows repeat the time of another with other content: wrong columns?"
-            )
+            raise ImportError_(f"{len(conflicts):,} rows repeat the time of another with other content: wrong columns?")
         rejects = [reject(rows, i, "conflicting_duplicate", show(i)) for i in conflicts.tolist()]
     kept = order[keep]
-    return Checked(
-        kept, int((again & same).sum() if unique else same.sum()), _out_of_order(ts[np.sort(kept)]), rejects
-    )
+    return Checked(kept, int((again & same).sum() if unique else same.sum()), _out_of_order(ts[np.sort(kept)]), rejects)
 
 
 def _out_of_order(ts: Ints) -> int:
