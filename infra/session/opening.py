@@ -46,8 +46,8 @@ async def record_plan(tape: Tape, plan: Plan, now: int) -> None:
         return
     if found != plan:
         raise SessionError(
-            f"tape {tape.name!r} was recorded under another plan ({_changed(found, plan)}); decisions on one tape follow "
-            "one plan: give this plan a tape of its own with --tape NAME, or go back to the old one"
+            f"tape {tape.name!r} was recorded under another plan ({_changed(found, plan)}); decisions on one tape "
+            "follow one plan: give this plan a tape of its own with --tape NAME, or go back to the old one"
         )
 
 

@@ -1,0 +1,185 @@
+"""One session from services to clean end: what `tape run` does, without its screen."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from actors.plan import Plan
+from actors.roster import deciders
+from events import subjects
+from events.control import ActorHalted, StopSession
+from events.feed import observed
+from events.tape import Tape
+from infra.config import Config
+from infra.services import Endpoints, embedded
+from infra.session import cluster, placement
+from infra.session.lockstep import Conductor
+from infra.session.market import Stamped, unstamped
+from infra.session.opening import SessionError, connect_worker, record_plan, sole_session
+from infra.session.player import Player, after
+from infra.session.projecting import spawn_projector
+from infra.tapes.jetstream import JetStreamTape
+
+log = logging.getLogger("tickertape.session")
+
+DRAIN_S = 5.0  # a clean end waits this long for actors to deal with the rest; what is left they do at the next start
+
+
+class Source(msgspec.Struct, frozen=True):
+    """Where market facts come from. `stream` is given (event time, feed) of the newest fact on the tape, or (0, '')."""
+
+    stream: Callable[[int, str], Iterator[Stamped]]
+    speed: float | None = None
+    lockstep: bool = False
+
+
+def recorded(stream: Callable[[], Iterator[Stamped]], *, speed: float | None, lockstep: bool) -> Source:
+    """Stored market data: what is on the tape already is passed over."""
+    return Source(lambda ts, feed: after(stream(), ts, feed), speed, lockstep)
+
+
+class Session:
+    """A running session. `halted` holds what stopped for good, in words."""
+
+    def __init__(self, config: Config, plan: Plan, endpoints: Endpoints, tape: JetStreamTape) -> None:
+        self.config, self.plan, self.endpoints, self.tape = config, plan, endpoints, tape
+        self.deciders = deciders(plan)
+        self.workers: dict[str, Any] = {}
+        self.halted: list[str] = []
+        self.published = 0
+        self.dashboard = ""
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def play(self, source: Source, duration_s: float | None = None) -> str:
+        """Starts the actors and plays the source; returns why it ended: `feed`, `time` or `stop`.
+
+        Raises cluster.Halted in lock-step when an actor halts, for nothing can go on without it.
+        """
+        feeds = [subjects.feed(symbol.venue, symbol.symbol) for symbol in self.plan.symbols]
+        settled, ts, feed = await self._newest(feeds)
+        stream = source.stream(ts, feed)
+        self._start_actors(max(0, settled - 1) if source.lockstep else None)
+        if source.lockstep:
+            conductor = Conductor(self.tape.client, self.tape, self.deciders)
+            playing = conductor.play(unstamped(stream), settled=max(0, settled - 1), progress=self._count)
+        else:
+            playing = Player(self.tape, source.speed, self._count).play(stream)
+        return await self._until_the_end(playing, duration_s, stop_on_halt=source.lockstep)
+
+    async def _until_the_end(self, playing: Any, duration_s: float | None, stop_on_halt: bool) -> str:
+        play = asyncio.ensure_future(playing)
+        stop = asyncio.ensure_future(self._stop_command(await self.tape.end()))
+        waiting: set[asyncio.Future[Any]] = {play, stop, *({self._failed} if stop_on_halt else ())}
+        try:
+            done, _ = await asyncio.wait(waiting, timeout=duration_s, return_when=asyncio.FIRST_COMPLETED)
+            for one in done:
+                one.result()
+            return "feed" if play in done else "stop" if stop in done else "time"
+        finally:
+            for task in (play, stop):
+                task.cancel()
+            await asyncio.gather(play, stop, return_exceptions=True)
+
+    def _count(self, published: int) -> None:
+        self.published = published
+
+    async def _newest(self, feeds: list[str]) -> tuple[int, int, str]:
+        found = [(last.seq, last.decision.ts, feed) for feed in feeds if (last := await self.tape.last(feed))]
+        return max(found, default=(0, 0, ""))
+
+    def _start_actors(self, settled: int | None) -> None:
+        url = self.endpoints.nats_url
+        connect = partial(connect_worker, url, self.tape.name, self.tape.replicas, settled)
+        names = [decider.actor for decider in self.deciders]
+        for group in placement.groups(names, self.config.session.processes):
+            label = placement.name(group)
+            worker = self.workers[label] = cluster.spawn(self.plan, group, label, connect)
+            self._keep(label, worker.run.remote)
+        projector = spawn_projector(self.endpoints, self.tape)
+        self.workers["projector"] = projector
+        self._keep("projector", projector.run.remote)
+
+    def _keep(self, label: str, run: Callable[[], Any]) -> None:
+        task = asyncio.ensure_future(self._supervised(label, run))
+        self._tasks.add(task)
+
+    async def _supervised(self, label: str, run: Callable[[], Any]) -> None:
+        try:
+            await cluster.supervise(run, label)
+        except cluster.Halted as halted:
+            log.error("%s", halted)
+            self.halted.append(str(halted))
+            await self._record_halt(label, str(halted))
+            if not self._failed.done():
+                self._failed.set_exception(halted)
+                self._failed.exception()  # seen: without lock-step the others go on
+
+    async def _record_halt(self, label: str, reason: str) -> None:
+        now = time.time_ns() // 1000
+        last = await self.tape.last(subjects.SUPERVISOR)
+        message = observed(subjects.SUPERVISOR, now, ActorHalted(label, await self.tape.end(), "poison", reason))
+        await self.tape.append(subjects.SUPERVISOR, message, expected=last.seq if last else 0)
+
+    async def _stop_command(self, after_seq: int) -> None:
+        async for entry in self.tape.follow([f"{subjects.COMMAND}.stop-session"], after=after_seq):
+            if any(isinstance(fact, StopSession) for fact in entry.decision.facts):
+                return
+
+    async def drain(self) -> None:
+        """Waits, for a bounded time, until nothing more is decided and the projections have reached the end."""
+        loop = asyncio.get_running_loop()
+        deadline, end, quiet = loop.time() + DRAIN_S, -1, 0
+        while loop.time() < deadline and quiet < 3:
+            await asyncio.sleep(0.1)
+            found = await self.tape.end()
+            quiet, end = (quiet + 1, end) if found == end else (0, found)
+        while loop.time() < deadline:
+            if (await self.workers["projector"].progress.remote())["at"] >= end:
+                return
+            await asyncio.sleep(0.05)
+
+    async def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+@asynccontextmanager
+async def session(config: Config, plan: Plan) -> AsyncIterator[Session]:
+    """Services, tape, plan and Ray, ready to play; all of it ends with the block. Raises SessionError, ServiceError."""
+    data_dir = Path(config.data_dir)
+    if not plan.symbols:
+        raise SessionError(
+            "the plan has no symbols, so there is nothing to trade: add [[symbols]] to the configuration"
+        )
+    with sole_session(data_dir, config.tape):
+        async with embedded(data_dir, config.services) as endpoints:
+            tape = await JetStreamTape.connect(endpoints.nats_url, config.tape, replicas=endpoints.replicas)
+            try:
+                await record_plan(tape, plan, time.time_ns() // 1000)
+                found = Session(config, plan, endpoints, tape)
+                found.dashboard = await asyncio.to_thread(
+                    cluster.start, config.session.dashboard, config.session.dashboard_port
+                )
+                try:
+                    yield found
+                finally:
+                    await found.close()
+                    await asyncio.to_thread(cluster.stop)
+            finally:
+                await tape.close()
+
+
+async def open_tape(config: Config, endpoints: Endpoints) -> Tape:
+    """The configured tape for looking at, where there is one. Raises TapeError."""
+    return await JetStreamTape.connect(endpoints.nats_url, config.tape, replicas=endpoints.replicas, create=False)
