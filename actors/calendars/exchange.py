@@ -1,5 +1,7 @@
 """Sessions of exchanges, from exchange_calendars. Importing this module imports pandas."""
 
+import warnings
+
 import exchange_calendars
 import pandas as pd
 
@@ -20,10 +22,7 @@ def names() -> list[str]:
 def sessions(name: str) -> Sessions:
     """The exchange's regular sessions, split at its breaks. ValueError if the library cannot build them."""
     try:
-        bounds = type(exchange_calendars.get_calendar(name, start=_SAMPLE[0], end=_SAMPLE[1]))
-        first = max(FIRST, bounds.bound_min() or FIRST)
-        last = min(LAST, bounds.bound_max() or LAST)
-        schedule = exchange_calendars.get_calendar(name, start=first, end=last).schedule
+        schedule = _schedule(name)
     except ValueError as error:
         reason = str(error)[:200]
         raise ValueError(f"exchange_calendars cannot build the calendar {name}: {reason}") from error
@@ -34,6 +33,17 @@ def sessions(name: str) -> Sessions:
     low = min(intervals[0][0], _stamp(schedule.index[0]))
     high = max(intervals[-1][1], _stamp(schedule.index[-1] + pd.Timedelta(days=1)))
     return Sessions(name, intervals, (low, high))
+
+
+def _schedule(name: str) -> pd.DataFrame:
+    with warnings.catch_warnings():
+        # The library's own calls of what pandas deprecates: nothing a user could do about.
+        warnings.simplefilter("ignore")
+        bounds = type(exchange_calendars.get_calendar(name, start=_SAMPLE[0], end=_SAMPLE[1]))
+        first = max(FIRST, bounds.bound_min() or FIRST)
+        last = min(LAST, bounds.bound_max() or LAST)
+        schedule: pd.DataFrame = exchange_calendars.get_calendar(name, start=first, end=last).schedule
+    return schedule
 
 
 def _parts(opened: int | None, pause: int | None, resume: int | None, closed: int | None) -> list[tuple[int, int]]:

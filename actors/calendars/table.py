@@ -127,7 +127,11 @@ class Sessions:
         return index >= 0 and ts < self._closes[index]
 
     def expects(self, close: int, step: int, origin: int = 0) -> bool:
-        return (close - origin) % step == 0 and self.closes(close - 1, close, step, origin) == 1
+        self._check(close - step, close)
+        first, last, _ = self._grid(step, origin)
+        index, rest = divmod(close - origin, step)
+        run = bisect_right(first, index) - 1
+        return rest == 0 and run >= 0 and index <= last[run]
 
     def closes(self, start: int, end: int, step: int, origin: int = 0) -> int:
         if end <= start:
@@ -145,22 +149,26 @@ class Sessions:
         return close
 
     def gap(self, after: int, before: int, step: int, origin: int = 0) -> Missing | None:
-        count = self.closes(after, before - 1, step, origin)
-        if count == 0:
+        self._check(after + 1 - step, before - 1)
+        grid = self._grid(step, origin)
+        low, high = (after - origin) // step + 1, (before - 1 - origin) // step
+        if low > high:  # the next candle came: nearly every call ends here
             return None
-        first, last, _ = self._grid(step, origin)
-        latest = (before - 1 - origin) // step
-        index = bisect_right(first, latest) - 1
-        return Missing(count, self.next_close(after, step, origin), origin + min(latest, last[index]) * step)
+        run, final = bisect_left(grid.last, low), bisect_right(grid.first, high) - 1
+        if run > final:
+            return None
+        first, last = max(low, grid.first[run]), min(high, grid.last[final])
+        return Missing(_count(grid, last) - _count(grid, first - 1), origin + first * step, origin + last * step)
 
     def gaps(self, after: int, before: int, step: int, origin: int = 0) -> tuple[Missing, ...]:
-        if self.closes(after, before - 1, step, origin) == 0:
+        whole = self.gap(after, before, step, origin)
+        if whole is None:
             return ()
         first, last, _ = self._grid(step, origin)
-        low, high = (after - origin) // step + 1, (before - 1 - origin) // step
+        low, high = (whole.first - origin) // step, (whole.last - origin) // step
         found = []
-        for index in range(bisect_left(last, low), bisect_right(first, high)):
-            start, end = max(low, first[index]), min(high, last[index])
+        for run in range(bisect_left(last, low), bisect_right(first, high)):
+            start, end = max(low, first[run]), min(high, last[run])
             found.append(Missing(end - start + 1, origin + start * step, origin + end * step))
         return tuple(found)
 
