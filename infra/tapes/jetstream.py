@@ -50,6 +50,9 @@ class JetStreamTape:
         self._opening = asyncio.Lock()
         self._patience_s, self._ack_s = patience_s, ack_s
         self._codec = Codec()
+        # What this writer knows to be each actor's last message. The stream forgets an id after two minutes; a
+        # gateway that sends the same content again after that is stopped here.
+        self._known: dict[str, tuple[str, int]] = {}
 
     @classmethod
     async def connect(
@@ -84,6 +87,14 @@ class JetStreamTape:
 
     async def append(self, actor: str, decision: Decision, *, expected: int, epoch: int = 0) -> int:
         """As the port says. Raises LostRace, MessageTooLarge, and OutcomeUnknown after `patience_s`."""
+        known_id, known_seq = self._known.get(actor, ("", 0))
+        if known_id == decision.id:
+            return known_seq
+        seq = await self._append(actor, decision, expected, epoch)
+        self._known[actor] = (decision.id, seq)
+        return seq
+
+    async def _append(self, actor: str, decision: Decision, expected: int, epoch: int) -> int:
         body = self._codec.encode(decision)
         subject = subjects.subject(self.name, actor, decision.kind)
         headers = {
@@ -96,18 +107,9 @@ class JetStreamTape:
         deadline = loop.time() + self._patience_s
         stale_reads = 0
         while True:
-            trouble: str
-            try:
-                answer = await self._bus.client.request(subject, body, timeout=self._ack_s, headers=dict(headers))
-                seq, trouble = self._acked(answer)
-                if seq:
-                    return seq
-            except nats.errors.MaxPayloadError:
-                raise self._too_large(actor, len(body)) from None
-            except BusTrouble as error:
-                trouble = str(error) or type(error).__name__
-            if self._bus.client.is_closed:
-                raise OutcomeUnknown(f"{actor}: the connection to NATS is closed: {trouble}")
+            seq, trouble = await self._send(subject, body, headers)
+            if seq:
+                return seq
             # Whether it was appended is now read from the stream's leader. If it was not, it is sent again with the
             # same id and the same expectation, of which the stream can take one copy only, whenever they arrive.
             log.info("%s: append of %s is unclear (%s)", actor, decision.id, trouble)
@@ -123,8 +125,21 @@ class JetStreamTape:
                 raise OutcomeUnknown(f"{actor}: no append in {self._patience_s:g} s; the last answer was: {trouble}")
             await asyncio.sleep(_PAUSE_S)
 
+    async def _send(self, subject: str, body: bytes, headers: dict[str, str]) -> tuple[int, str]:
+        """(sequence of a fresh append, or 0; what happened instead)."""
+        try:
+            answer = await self._bus.client.request(subject, body, timeout=self._ack_s, headers=headers)
+            return self._acked(answer)
+        except nats.errors.MaxPayloadError as error:
+            limit = self._bus.client.max_payload
+            raise MessageTooLarge(f"{subject}: {len(body)} bytes exceed the server's limit of {limit}") from error
+        except BusTrouble as error:
+            trouble = str(error) or type(error).__name__
+            if self._bus.client.is_closed:
+                raise OutcomeUnknown(f"{subject}: the connection to NATS is closed: {trouble}") from error
+            return 0, trouble
+
     def _acked(self, answer: Msg) -> tuple[int, str]:
-        """(sequence of a fresh append, or 0; what was answered instead)."""
         try:
             found = msgspec.json.decode(answer.data)
         except msgspec.DecodeError:
@@ -140,10 +155,6 @@ class JetStreamTape:
             return 0, "a duplicate"
         return int(found["seq"]), ""
 
-    def _too_large(self, actor: str, size: int) -> MessageTooLarge:
-        limit = self._bus.client.max_payload
-        return MessageTooLarge(f"{actor}: a decision of {size} bytes with its headers exceeds the limit of {limit}")
-
     async def last(self, actor: str) -> Recorded | None:
         """The actor's last message, answered by the stream's leader."""
         body = {"last_by_subj": subjects.every(self.name, actor)}
@@ -153,7 +164,9 @@ class JetStreamTape:
             if error.code == NO_MESSAGE:
                 return None
             raise
-        return self._recorded(actor, answer["message"])
+        entry = self._recorded(actor, answer["message"])
+        self._known[actor] = (entry.decision.id, entry.seq)
+        return entry
 
     def _recorded(self, actor: str, message: dict[str, Any]) -> Recorded:
         data = base64.b64decode(message.get("data", ""))
