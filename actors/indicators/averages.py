@@ -35,10 +35,10 @@ class SMA(Indicator[float]):
         total = suffix.pop() + prefix
         if not suffix:
             self._turn()
-        if self.ready:
-            self.value = value = total / self._period
-            return value
-        return NAN
+        elif not self.ready:
+            return NAN
+        self.value = value = total / self._period
+        return value
 
     def _turn(self) -> None:
         block = self._block
