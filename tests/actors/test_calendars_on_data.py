@@ -123,9 +123,7 @@ CASES = {
         562,
         file=FX + "histdata_m1/HISTDATA_COM_ASCII_XAUUSD_M12018.zip",
         closed={"17:00": 127, "13:00": 4, "13:45": 1},
-        holidays=set(
-            ["01-15", "02-19", "03-29", "03-30", "05-28", "07-04", "09-03", "11-22", "11-23", "12-24", "12-25"]
-        ),
+        holidays={"01-15", "02-19", "03-29", "03-30", "05-28", "07-04", "09-03", "11-22", "11-23", "12-24", "12-25"},
     ),
     "fxcm gbpusd bid": Case(
         partial(column, FX + "fxcm_m1_bidask_csv/gbpusd-m1-bid-2012.csv.gz", "timestamp"),
