@@ -61,7 +61,7 @@ def _resolved(data_dir: Path) -> Path:
 def _make_folder(home: Path) -> None:
     try:
         home.mkdir(parents=True, exist_ok=True)
-        if not os.access(home, os.W_OK | os.X_OK):
+        if not os.access(home, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids):
             raise PermissionError("no permission to write")
     except OSError as error:
         raise ServiceError(f'The data folder "{home}" cannot be used: {error.strerror or error}.') from None

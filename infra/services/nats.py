@@ -13,8 +13,9 @@ from types import TracebackType
 from typing import Self
 
 import msgspec
-import nats
+from nats.aio.client import Client
 from nats.errors import Error as NatsError
+from nats.errors import NoServersError
 from nats.js.errors import Error as JetStreamError
 
 from infra.services import process
@@ -24,7 +25,7 @@ MIN_VERSION = (2, 12)
 CLUSTER_SIZE = 3
 # Store recovery reads indexes, and on a bad shutdown whole blocks; beyond this the operator should look.
 _STOP_PATIENCE_S = 30.0
-_CONNECT_TIMEOUT_S = 2.0
+_CONNECT_TIMEOUT_S = 2
 _PORT_ATTEMPTS = 3
 _LOG_WORDS = ("[FTL]", "[ERR]", "nats-server:")
 
@@ -71,7 +72,7 @@ def find_binary(named: str | None) -> Path:
 async def check_external(urls: list[str]) -> None:
     """Connects to servers given by URL: raises ServiceError unless one answers, is new enough and has JetStream."""
     try:
-        client = await nats.connect(urls, allow_reconnect=False, connect_timeout=5, error_cb=_silent)
+        client = await _connect(urls, timeout_s=5)
     except (TimeoutError, NatsError, OSError, ValueError) as error:
         reason = str(error) or type(error).__name__
         raise ServiceError(f"No NATS server answers at {', '.join(urls)}: {reason}.") from None
@@ -84,8 +85,29 @@ async def check_external(urls: list[str]) -> None:
         await client.close()
 
 
-async def _silent(error: Exception) -> None:
-    """The callers report their own errors; the client's default prints a traceback."""
+async def _connect(urls: list[str], *, timeout_s: int) -> Client:
+    """Two tries per server. The client's own default retries a first connection for 2 minutes, and -1 for ever.
+
+    Raises the last cause instead of the client's "no servers available".
+    """
+    causes: list[Exception] = []
+
+    async def keep(error: Exception) -> None:
+        causes.append(error)
+
+    client = Client()
+    try:
+        await client.connect(
+            urls,
+            allow_reconnect=False,
+            max_reconnect_attempts=1,
+            reconnect_time_wait=0,
+            connect_timeout=timeout_s,
+            error_cb=keep,
+        )
+    except NoServersError as error:
+        raise (causes[-1] if causes else error) from None
+    return client
 
 
 def living(directory: Path) -> list[int]:
@@ -222,9 +244,7 @@ jetstream {{
 
     async def _answers(self) -> bool:
         try:
-            client = await nats.connect(
-                self.url, allow_reconnect=False, connect_timeout=_CONNECT_TIMEOUT_S, error_cb=_silent
-            )
+            client = await _connect([self.url], timeout_s=_CONNECT_TIMEOUT_S)
         except (NatsError, OSError):
             return False
         try:
