@@ -186,6 +186,7 @@ def test_outside_the_data_there_is_an_error_and_no_guess(name: str) -> None:
         ("FX", "did you mean fx"),
         ("nyse", "did you mean NYSE"),
         ("XNYZ", "did you mean .*XNYS"),
+        ("XTAE", "cannot build the calendar XTAE"),
         ("fx?sundy=17:00", "no parameter 'sundy': did you mean sunday"),
         ("fx?sunday=25:00", "not a time"),
         ("fx?sunday=17:00Z", "without an offset"),
