@@ -21,7 +21,8 @@ from infra.importers.recipe import (
 from infra.importers.source import Source
 from infra.importers.times import TimeSpec, detect_style
 
-DELIMITERS = (",", ";", "\t", "|")
+# The comma last: where another one fits as well, the commas are decimal ones.
+DELIMITERS = (";", "\t", "|", ",")
 OPTIONAL_NUMBERS = ("volume", "count", "bid_size", "ask_size")
 
 
@@ -51,14 +52,17 @@ def sniff(source: Source, options: Options) -> Recipe | None:
 
 def _layout(lines: list[str]) -> Layout | None:
     best: Layout | None = None
+    best_fit = (False, 0)
     for delimiter in DELIMITERS:
         rows = [cells for line in lines[:200] if (cells := _split(line, delimiter))]
         widths = [len(cells) for cells in rows]
         width = mode(widths) if widths else 0
         steady = widths.count(width) * 2 > len(widths)
-        if width > 1 and steady and (best is None or width > best.width):
+        # A header that has the rows' width speaks for the delimiter; decimal commas can look like more cells.
+        fit = (bool(rows) and len(rows[0]) in (width, width - 1), width)
+        if width > 1 and steady and fit > best_fit:
             body = [cells for cells in rows[skip_of(lines[:1]) :] if len(cells) == width]
-            best = Layout(delimiter, width, _header(lines, rows[0], body, width), body)
+            best, best_fit = Layout(delimiter, width, _header(lines, rows[0], body, width), body), fit
     return best
 
 

@@ -114,7 +114,7 @@ def _recognise(source: Source, format: str | None, options: Options) -> tuple[st
 
 def _unrecognised(source: Source, format: str | None) -> str:
     head = source.head()
-    if b"\n" not in head and len(source.data) > len(head):
+    if b"\n" not in source.data and len(source.data) > len(head):
         size = f"its first line has more than {len(head):,} bytes"
         return f"{source.path} is not a text file of rows ({size}): check what it is."
     lines = source.lines()

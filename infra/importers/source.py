@@ -31,9 +31,12 @@ class Source(msgspec.Struct, frozen=True):
         return self.data[:HEAD_BYTES]
 
     def lines(self) -> list[str]:
-        """Whole lines of the first 64 KiB, without line ends and blank lines."""
-        head = self.head()
-        if len(self.data) > len(head):
+        """Whole lines of the first 64 KiB (after a first line longer than that), without line ends and blank lines."""
+        head, begin = self.head(), 0
+        if b"\n" not in head:
+            begin = self.data.find(b"\n") + 1
+            head = self.data[begin : begin + HEAD_BYTES]
+        if len(self.data) > begin + len(head):
             head = head[: head.rfind(b"\n") + 1]
         return [line for line in head.decode("utf-8", "replace").splitlines() if line.strip()]
 
