@@ -1,0 +1,60 @@
+"""What a symbol's actor remembers. Everything in it is bounded."""
+
+from __future__ import annotations
+
+import msgspec
+
+from events.fact import Fact
+
+from .bars import AnyCandle, Bar
+from .ladder import Frame, Ladder
+from .rules import RECENT_MAX
+
+
+class Stream(msgspec.Struct):
+    """Where the feed stands; only what it says changes this.
+
+    `reached`: nothing older will come. `broken`: where the stream broke (0: nobody said), while it is not `open`.
+    `torn`: runs (first, last) of bars that a hole in the stream left incomplete. `forming`: bars made of trades, by
+    close. `price`: 0 until a trade came. `ids`: of the newest trades. `notes`: what is to be said of the entry at hand.
+    """
+
+    open: bool = False
+    broken: int = 0
+    reached: int = 0
+    torn: list[tuple[int, int]] = []
+    forming: dict[int, Bar] = {}
+    ids: dict[str, None] = {}
+    notes: list[Fact] = []
+
+
+class SymbolState(msgspec.Struct):
+    """`last`: up to here every base bar was published or is a known gap. `close`: the newest price, 0 if none.
+
+    `recent`: the newest base bars by close; `evicted`: the newest close that is no longer in it.
+    """
+
+    ladder: Ladder
+    stream: Stream
+    last: int = 0
+    close: float = 0.0
+    evicted: int = 0
+    recent: dict[int, AnyCandle] = {}
+
+    def fork(self) -> SymbolState:
+        """A copy to think ahead on, as far as `evolve` changes it."""
+        s = self.stream
+        stream = Stream(s.open, s.broken, s.reached, s.torn.copy(), s.forming.copy(), s.ids, s.notes)
+        return SymbolState(self.ladder.fork(), stream, self.last, self.close, self.evicted, self.recent.copy())
+
+    def remember(self, bar: AnyCandle) -> None:
+        self.recent[bar.ts] = bar
+        if len(self.recent) > RECENT_MAX:
+            oldest = next(iter(self.recent))
+            del self.recent[oldest]
+            if oldest > self.evicted:
+                self.evicted = oldest
+
+
+def empty(timeframes: int) -> SymbolState:
+    return SymbolState(Ladder([Frame() for _ in range(timeframes)]), Stream())
