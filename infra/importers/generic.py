@@ -23,14 +23,18 @@ from infra.importers.times import TimeSpec, detect_style
 
 # The comma last: where another one fits as well, the commas are decimal ones.
 DELIMITERS = (";", "\t", "|", ",")
+PREFACE_MAX = 5
 OPTIONAL_NUMBERS = ("volume", "count", "bid_size", "ask_size")
 
 
 class Layout(msgspec.Struct, frozen=True):
+    """skip: lines before the rows, the header being the last of them."""
+
     delimiter: str
     width: int
     header: list[str] | None
     rows: list[list[str]]
+    skip: int
 
 
 def sniff(source: Source, options: Options) -> Recipe | None:
@@ -43,36 +47,50 @@ def sniff(source: Source, options: Options) -> Recipe | None:
         kind, fields = found
     else:
         return None
-    fields = {
-        n: i for n, i in fields.items() if n not in OPTIONAL_NUMBERS or any(row[i].strip() for row in layout.rows)
-    }
+    rows = layout.rows
+    fields = {n: i for n, i in fields.items() if n not in OPTIONAL_NUMBERS or any(row[i].strip() for row in rows)}
     spec = spec_of(layout, fields, options.time_format)
-    return None if spec is None else csv_recipe(shape_of(kind, spec.time.style, fields, layout.header), spec)
+    if spec is None:
+        return None
+    shape = shape_of(kind, spec.time.style, fields, layout.header)
+    if layout.skip > 1:
+        shape = msgspec.structs.replace(shape, notes=(f"{layout.skip - 1} lines before the header left out",))
+    return csv_recipe(shape, spec)
 
 
 def _layout(lines: list[str]) -> Layout | None:
     best: Layout | None = None
     best_fit = (False, 0)
     for delimiter in DELIMITERS:
-        rows = [cells for line in lines[:200] if (cells := _split(line, delimiter))]
+        rows = [_split(line, delimiter) for line in lines[:200]]
         widths = [len(cells) for cells in rows]
         width = mode(widths) if widths else 0
-        steady = widths.count(width) * 2 > len(widths)
+        if width < 2 or widths.count(width) * 2 <= len(widths):
+            continue
+        header, skip = _header(lines, rows, width)
         # A header that has the rows' width speaks for the delimiter; decimal commas can look like more cells.
-        fit = (bool(rows) and len(rows[0]) in (width, width - 1), width)
-        if width > 1 and steady and fit > best_fit:
-            body = [cells for cells in rows[skip_of(lines[:1]) :] if len(cells) == width]
-            best, best_fit = Layout(delimiter, width, _header(lines, rows[0], body, width), body), fit
+        fit = (header is not None, width)
+        if fit > best_fit:
+            body = [cells for cells in rows[skip:] if len(cells) == width]
+            best, best_fit = Layout(delimiter, width, header, body, skip), fit
     return best
 
 
-def _header(lines: list[str], first: list[str], body: list[list[str]], width: int) -> list[str] | None:
-    """The first line, where it names columns; some exports forget to name the time of day beside the date."""
-    if not skip_of(lines[:1]):
-        return None
-    if len(first) == width - 1 and body and re.fullmatch(r"\d{1,2}:\d{2}(:\d{2})?", body[0][1].strip()):
-        return [first[0], "Time", *first[1:]]
-    return first if len(first) == width else None
+def _header(lines: list[str], rows: list[list[str]], width: int) -> tuple[list[str] | None, int]:
+    """The names of the columns and the number of lines up to them.
+
+    Some sites put a line of their own first; some exports forget to name the time of day beside the date.
+    """
+    at = next((i for i, cells in enumerate(rows[:PREFACE_MAX]) if len(cells) in (width, width - 1)), 0)
+    first = rows[at]
+    after = rows[at + 1] if at + 1 < len(rows) else []
+    if not skip_of(lines[at : at + 1]):
+        return None, 0
+    if len(first) == width:
+        return first, at + 1
+    if len(after) == width and re.fullmatch(r"\d{1,2}:\d{2}(:\d{2})?", after[1].strip()):
+        return [first[0], "Time", *first[1:]], at + 1
+    return None, 0
 
 
 def _split(line: str, delimiter: str) -> list[str]:
@@ -98,7 +116,7 @@ def spec_of(layout: Layout, fields: dict[str, int], time_format: str | None) -> 
         width=layout.width,
         delimiter=layout.delimiter,
         decimal=_decimal(layout, fields),
-        skip=1 if layout.header else 0,
+        skip=layout.skip,
     )
 
 

@@ -175,14 +175,19 @@ def _timeframe(path: Path, rows: Rows, shape: Shape, options: Options, stamps: C
         return named, "detected"
     steps = steps[steps >= SECOND]
     if len(steps):
-        values, counts = np.unique(steps, return_counts=True)
-        length = int(values[np.argmax(counts)])
+        length = _most_common(steps)
         if length % SECOND == 0:
             _check_length(path, length)
             return length, "detected"
     if stamps.value == "close" or len(sane) == 0:
         return None, "assumed"
     raise ImportError_(f"{path} does not show its timeframe ({len(sane)} usable stamps): state it, as in '1m'.")
+
+
+def _most_common(steps: Ints) -> int:
+    """The smallest of the most frequent."""
+    values, counts = np.unique(steps, return_counts=True)
+    return int(values[np.argmax(counts)])
 
 
 def _check_length(path: Path, length: int) -> None:
@@ -206,8 +211,15 @@ def _gaps(ts: Ints, length: int | None) -> tuple[int, int]:
 def _candle_notes(ts: Ints, length: int | None, now: int) -> list[str]:
     notes = []
     if length and len(ts) > 1:
-        near = int((np.diff(ts) < length).sum())
+        steps = ts[1:] - ts[:-1]
+        near = int((steps < length).sum())
         notes += [f"{near} candles follow sooner than one timeframe after the one before"] if near else []
+        usual = _most_common(steps)
+        if usual != length and usual % SECOND == 0:
+            notes.append(f"candles follow each other most often after {timeframes.name(usual)}, not one timeframe")
+        # Days and weeks close by their zone or weekday; shorter candles on the clock.
+        off = int((ts % length != 0).sum()) if length < DAY else 0
+        notes += [f"{off} candles do not close on the grid of their timeframe"] if off else []
     late = int((ts > now).sum())
     if late:
         notes.append(f"{late} candles close in the future: the last may be incomplete, or the time zone wrong")

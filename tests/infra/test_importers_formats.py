@@ -1,5 +1,6 @@
 """Every format: recognised by content, its zone and stamps turned into closes in UTC, its prices as written."""
 
+import json
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -273,3 +274,49 @@ def test_quotes_keep_their_spread(tmp_path: Path) -> None:
     assert imported.data.ts.tolist() == [JANUARY + 43_142] * 2
     assert imported.data.ask.tolist() == [1.2, 1.3]
     assert imported.report.duplicates == 1
+
+
+def test_downloads_of_well_known_sites(tmp_path: Path) -> None:
+    """A line of the site's own before the header; day first with milliseconds; seconds as numbers."""
+    body = [f"{JANUARY // 10**6 + i * 60},2024-01-01 00:0{i}:00,BTC/USD,1,1,1,1,2,3" for i in range(5)]
+    header = "unix,date,symbol,open,high,low,close,Volume BTC,Volume USD"
+    path = put(tmp_path, "a.csv", text_of(["https://www.example.com", header, *reversed(body)]))
+    imported = read(path, now=NOW)
+    assert (imported.report.rows, imported.report.accepted) == (5, 5)
+    assert candles(imported).volume.tolist() == [2.0] * 5
+    assert "1 lines before the header left out" in imported.report.notes
+    content = stamped("%d.%m.%Y %H:%M:%S.000", "{at},{o},{h},{l},{c},{v}", "Gmt time,Open,High,Low,Close,Volume")
+    imported = read(put(tmp_path, "b.csv", content), now=NOW)
+    assert str(imported.report.timezone) == "UTC (detected)"
+    assert imported.report.first_ts == JANUARY + MINUTE
+    imported = read(
+        put(tmp_path, "c.csv", stamped("", "{s},{o},{h},{l},{c},{v}", "time,open,high,low,close,Volume")), now=NOW
+    )
+    assert imported.report.first_ts == JANUARY + MINUTE
+
+
+def test_json_of_binance_rest_and_of_freqtrade_trades(tmp_path: Path) -> None:
+    lines = [line.split(",") for line in binance().decode().splitlines()]
+    klines = [[int(c[0]), *c[1:6], int(c[6]), c[7], int(c[8]), *c[9:]] for c in lines]
+    imported = read(put(tmp_path, "klines.json", json.dumps(klines).encode()), now=NOW)
+    data = candles(imported)
+    assert np.array_equal(data.close, candles(read(put(tmp_path, "a.csv", binance()), now=NOW)).close)
+    assert data.count is not None
+    assert data.count.tolist() == list(range(12))
+    table = [[JANUARY // 1000 + i, str(i), None, "sell", 1.5, 2.0, 3.0] for i in range(4)]
+    trades = read(put(tmp_path, "trades.json", json.dumps(table).encode()), now=NOW).data
+    assert isinstance(trades, TradeColumns)
+    assert (trades.id, trades.side.tolist()) == (["0", "1", "2", "3"], [-1] * 4)
+
+
+def test_a_timeframe_that_the_stamps_do_not_bear_out_is_noted(tmp_path: Path) -> None:
+    path = put(
+        tmp_path, "data.csv", stamped(ISO, "{at},{o},{h},{l},{c},{v}", "Date,Open,High,Low,Close,Volume", step=300)
+    )
+    imported = read(path, now=NOW, timeframe="1m")
+    assert (imported.report.gaps, imported.report.missing) == (11, 44)
+    assert any("most often after 5m" in note for note in imported.report.notes)
+    path = put(
+        tmp_path, "off.csv", stamped("%Y-%m-%d %H:%M:13", "{at},{o},{h},{l},{c},{v}", "Date,Open,High,Low,Close,Volume")
+    )
+    assert any("12 candles do not close on the grid" in note for note in read(path, now=NOW).report.notes)

@@ -92,7 +92,7 @@ OPS = st.tuples(
 
 
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: f"{sample.format}-{sample.kind}-{sample.name}")
-@settings(max_examples=120, deadline=None, derandomize=True, database=None)
+@settings(max_examples=60, deadline=None, derandomize=True, database=None)
 @given(ops=st.lists(OPS, max_size=5), stated=st.booleans(), tail=st.booleans())
 def test_a_damaged_text_file_gives_sound_columns_or_one_clear_error(
     sample: Sample, ops: list[tuple[str, int, int, bytes]], stated: bool, tail: bool
@@ -113,7 +113,7 @@ def test_a_damaged_text_file_gives_sound_columns_or_one_clear_error(
 
 
 @pytest.mark.parametrize("pack", ["gz", "zip"])
-@settings(max_examples=150, deadline=None, derandomize=True, database=None)
+@settings(max_examples=80, deadline=None, derandomize=True, database=None)
 @given(ops=st.lists(OPS, min_size=1, max_size=3))
 def test_a_damaged_archive_gives_sound_columns_or_one_clear_error(
     pack: str, ops: list[tuple[str, int, int, bytes]]
@@ -130,7 +130,7 @@ def test_a_damaged_archive_gives_sound_columns_or_one_clear_error(
             holds(imported)
 
 
-@settings(max_examples=300, deadline=None, derandomize=True, database=None)
+@settings(max_examples=200, deadline=None, derandomize=True, database=None)
 @given(content=st.binary(max_size=400))
 def test_any_bytes_at_all(content: bytes) -> None:
     with tempfile.TemporaryDirectory() as folder:
