@@ -1,0 +1,150 @@
+"""The state of an account: what it holds, what it works, and the last price of each market."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from copy import copy
+from decimal import Decimal
+
+import msgspec
+
+from actors.plan import AccountPlan, BotPlan, SymbolPlan
+from events.trading import Signal
+
+from .money import ZERO, exact
+
+NEVER = -(2**63)
+CHILDREN = ("stop-loss", "take-profit", "trailing")
+LEVELS = ("", "no-new-risk", "close-only", "cancel-all", "flatten")
+"""The restrictions, each holding all that the ones before it hold."""
+
+
+class Rules(msgspec.Struct, frozen=True):
+    """What does not change: the plan of the account, its markets by actor name, its bots and their markets by name."""
+
+    plan: AccountPlan
+    symbols: dict[str, SymbolPlan]
+    bots: dict[str, BotPlan]
+    keys: dict[str, str]
+
+
+class Bracket(msgspec.Struct, frozen=True):
+    """Exits of a position, on the tick; `trail` is a distance."""
+
+    stop: Decimal | None = None
+    take_profit: Decimal | None = None
+    trail: Decimal | None = None
+
+    def __bool__(self) -> bool:
+        return self.stop is not None or self.take_profit is not None or self.trail is not None
+
+
+class Order(msgspec.Struct):
+    """An open order. `met`: a price came while it was open; `rested`: that was before the present message."""
+
+    id: str
+    bot: str
+    ts: int
+    side: str
+    kind: str
+    role: str
+    qty: Decimal | None
+    limit: Decimal | None
+    trigger: Decimal | None
+    trail: Decimal | None
+    reduce_only: bool
+    parent: str
+    target: Decimal = ZERO
+    bracket: Bracket = Bracket()
+    filled: Decimal = ZERO
+    fills: int = 0
+    triggered: bool = False
+    met: bool = False
+    rested: bool = False
+
+    @property
+    def leaves(self) -> Decimal:
+        """What is open; 0 for an order that is sized at the fill and has none yet."""
+        return ZERO if self.qty is None else self.qty - self.filled
+
+    @property
+    def sign(self) -> int:
+        return 1 if self.side == "buy" else -1
+
+
+class Book(msgspec.Struct):
+    """One bot's position. `cost` is what was paid for it (negative when short), exactly; `trip` is the net result
+    of the round trip so far; `target` is the part of a full signal it stands for; `wanted` the bot's last signal."""
+
+    bot: str
+    position: Decimal = ZERO
+    cost: Decimal = ZERO
+    target: Decimal = ZERO
+    trip: Decimal = ZERO
+    cool_until: int = NEVER
+    wanted: Signal | None = None
+
+
+class Market(msgspec.Struct):
+    """`price` is the last one, `before` the last one before the present message. `orders` by id, oldest first."""
+
+    price: float | None = None
+    before: float | None = None
+    orders: dict[str, Order] = {}
+
+
+class AccountState(msgspec.Struct):
+    """`day_end`: the end of the UTC day that began with `day_equity`; `restricted`: the level in force, or empty."""
+
+    cash: Decimal
+    opened: bool = False
+    day_end: int = NEVER
+    day_equity: Decimal = ZERO
+    restricted: str = ""
+    markets: dict[str, Market] = {}
+    books: dict[str, Book] = {}
+
+
+def fork(rules: Rules, state: AccountState, keys: Iterable[str]) -> AccountState:
+    """A copy to try facts on: the markets `keys` and their books are copied, the others shared and only read."""
+    twin = copy(state)
+    twin.markets, twin.books = dict(state.markets), dict(state.books)
+    for key in keys:
+        market = twin.markets[key] = copy(state.markets[key])
+        market.orders = {name: copy(order) for name, order in market.orders.items()}
+        for bot, book in state.books.items():
+            if rules.keys[bot] == key:
+                twin.books[bot] = copy(book)
+    return twin
+
+
+def orders_of(market: Market, bot: str) -> list[Order]:
+    return [order for order in market.orders.values() if order.bot == bot]
+
+
+def mark_of(state: AccountState, key: str, at: Decimal | None = None) -> Decimal:
+    """The last price of a market, or `at` where one is given; 0 where none was seen."""
+    if at is not None:
+        return at
+    price = state.markets[key].price
+    return ZERO if price is None else exact(price)
+
+
+class Holding(msgspec.Struct, frozen=True):
+    bot: str
+    key: str
+    position: Decimal
+    mark: Decimal
+
+
+def holdings(rules: Rules, state: AccountState, key: str = "", at: Decimal | None = None) -> Iterator[Holding]:
+    """Open positions at last prices; those of the market `key` at `at`, where given."""
+    for bot, book in state.books.items():
+        if book.position:
+            where = rules.keys[bot]
+            yield Holding(bot, where, book.position, mark_of(state, where, at if where == key else None))
+
+
+def equity_of(rules: Rules, state: AccountState, key: str = "", at: Decimal | None = None) -> Decimal:
+    """Cash and positions at last prices; the market `key` at `at`, where given."""
+    return sum((one.position * one.mark for one in holdings(rules, state, key, at)), state.cash)

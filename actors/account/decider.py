@@ -1,0 +1,219 @@
+"""The account: hears prices, signals and commands; the only writer of positions and money."""
+
+from __future__ import annotations
+
+from datetime import date
+from decimal import DecimalException, localcontext
+
+import msgspec
+
+from actors.decider import Poison
+from actors.plan import AccountPlan, BotPlan, SymbolPlan
+from events import subjects, timeframe
+from events.control import AccountOpened, BotPaused, ReleaseTrading, RestrictTrading, Unreadable
+from events.decision import Recorded, digest_of
+from events.fact import Fact
+from events.market import Candle, Trade
+from events.trading import Signal, TradingDayStarted
+
+from .book import AccountState, Book, Market, Rules, equity_of, fork
+from .commands import on_release, on_restrict
+from .ledger import EPOCH, apply
+from .matching import Matcher, path_of, quiet
+from .money import EXACT, exact
+from .sheet import Sheet
+from .signals import on_signal
+
+
+class Source(msgspec.Struct, frozen=True):
+    """What an actor's messages mean here: prices of market `key`, in bars of `base` or, where that is empty, trades."""
+
+    key: str
+    base: str
+    length: int
+
+
+class AccountDecider:
+    """One paper account with its bots and their symbols."""
+
+    version = 1
+
+    def __init__(self, plan: AccountPlan, symbols: tuple[SymbolPlan, ...], bots: tuple[BotPlan, ...]) -> None:
+        self.actor = subjects.account(plan.name)
+        self.plan = plan
+        known = {subjects.market(one.venue, one.symbol): one for one in symbols}
+        keys = {one.name: subjects.market(one.venue, one.symbol) for one in bots}
+        for bot, key in keys.items():
+            if key not in known:
+                raise ValueError(f"bot {bot!r} trades {key.removeprefix('market.')}, which is not among the symbols")
+        traded = {key: known[key] for key in known if key in keys.values()}
+        self.rules = Rules(plan, traded, {one.name: one for one in bots}, keys)
+        self._sources = {_actor_of(one): _source(key, one) for key, one in traded.items()}
+        self._bots = {subjects.bot(name): name for name in keys}
+        self.inbox = (
+            *(f"{actor}.{'>' if source.base else 'trade'}" for actor, source in self._sources.items()),
+            *(f"{actor}.>" for actor in self._bots),
+            f"{subjects.COMMAND}.>",
+        )
+
+    def initial(self) -> AccountState:
+        markets = {key: Market() for key in self.rules.symbols}
+        books = {bot: Book(bot) for bot in self.rules.bots}
+        return AccountState(self.plan.cash, markets=markets, books=books)
+
+    def hears(self, entry: Recorded) -> bool:
+        source = self._sources.get(entry.actor)
+        facts = entry.decision.facts
+        if source is not None:
+            base = source.base
+            for fact in facts:
+                kind = type(fact)
+                if kind is Candle:
+                    if fact.timeframe == base:  # type: ignore[attr-defined]
+                        return True
+                elif kind is Unreadable or (kind is Trade and not base):
+                    return True
+            return False
+        if entry.actor in self._bots:
+            return any(isinstance(fact, Signal | BotPaused | Unreadable) for fact in facts)
+        return entry.actor == subjects.COMMAND and any(self._obeys(fact) for fact in facts)
+
+    def observe(self, state: AccountState, entry: Recorded) -> None:
+        source = self._sources.get(entry.actor)
+        if source is None:
+            return self._observe_rest(state, entry)
+        market, base, first = state.markets[source.key], source.base, True
+        for fact in entry.decision.facts:
+            if type(fact) is Candle and fact.timeframe == base:
+                price, start = fact.close, fact.ts - source.length
+            elif type(fact) is Trade and not base:
+                price, start = fact.price, fact.ts
+            elif type(fact) is Unreadable:
+                raise Poison(self.actor, entry.seq, fact.reason)
+            else:
+                continue
+            if first:
+                market.before, first = market.price, False
+            market.price = price
+        if market.orders:
+            for order in market.orders.values():
+                if order.met:
+                    order.rested = True
+                elif start >= order.ts:
+                    order.met = True
+        return None
+
+    def decide(self, state: AccountState, entry: Recorded) -> tuple[Fact, ...]:
+        """Raises Poison where numbers are so far out that they cannot be summed exactly."""
+        source = self._sources.get(entry.actor)
+        if source is not None and self._idle(state, source, entry):
+            return ()
+        try:
+            with localcontext(EXACT):
+                if source is not None:
+                    return self._on_prices(state, source, entry)
+                if entry.actor in self._bots:
+                    return self._on_bot(state, self._bots[entry.actor], entry)
+                return self._on_command(state, entry)
+        except DecimalException as error:
+            raise Poison(self.actor, entry.seq, f"numbers too far out for exact money ({error!r})") from error
+
+    def evolve(self, state: AccountState, fact: Fact) -> None:
+        apply(self.rules, state, fact)
+
+    def _obeys(self, fact: Fact) -> bool:
+        if isinstance(fact, RestrictTrading | ReleaseTrading):
+            return fact.account in (self.plan.name, "*")
+        return isinstance(fact, Unreadable)
+
+    def _observe_rest(self, state: AccountState, entry: Recorded) -> None:
+        bot = self._bots.get(entry.actor)
+        for fact in entry.decision.facts:
+            if isinstance(fact, Unreadable):
+                raise Poison(self.actor, entry.seq, fact.reason)
+            if isinstance(fact, Signal) and bot is not None:
+                state.books[bot].wanted = fact
+
+    def _idle(self, state: AccountState, source: Source, entry: Recorded) -> bool:
+        """Whether the prices change nothing but the last price: the usual case, and cheap to see."""
+        orders, base, seen = state.markets[source.key].orders, source.base, 0
+        for fact in entry.decision.facts:
+            if type(fact) is Candle:
+                if fact.timeframe == base:
+                    seen += 1
+                    if fact.ts > state.day_end or (orders and not quiet(state.markets[source.key], fact)):
+                        return False
+            elif type(fact) is Trade and not base and (orders or fact.ts >= state.day_end):
+                return False
+        return not orders or seen <= 1
+
+    def _sheet(self, state: AccountState, entry: Recorded, keys: tuple[str, ...], ts: int) -> Sheet:
+        """Order ids begin with the id of the very decision that places them."""
+        prefix = digest_of(f"{self.actor}<{entry.decision.id}".encode())[:16]
+        return Sheet(self.rules, fork(self.rules, state, keys), prefix, ts)
+
+    def _on_prices(self, state: AccountState, source: Source, entry: Recorded) -> tuple[Fact, ...]:
+        sheet = self._sheet(state, entry, (source.key,), entry.decision.ts)
+        market = sheet.state.markets[source.key]
+        market.price = market.before
+        for fact in entry.decision.facts:
+            if type(fact) is Candle and fact.timeframe == source.base:
+                sheet.ts = fact.ts
+                self._begin(sheet, fact.ts)
+                if fact.low > 0:
+                    matcher = Matcher(sheet, source.key, exact(fact.volume), fact.ts - source.length)
+                    matcher.walk(path_of(fact))
+                market.price = fact.close
+            elif type(fact) is Trade and not source.base:
+                sheet.ts = fact.ts
+                self._begin(sheet, fact.ts + 1)
+                if fact.price > 0:
+                    Matcher(sheet, source.key, exact(fact.qty), fact.ts).walk((exact(fact.price),))
+                market.price = fact.price
+        return tuple(sheet.facts)
+
+    def _begin(self, sheet: Sheet, ts: int) -> None:
+        """The account opens with its first price; a day starts with its first one, at the equity of just before.
+
+        A bar that closes at midnight belongs to the day that ends there; a trade at midnight to the one that begins.
+        """
+        if not sheet.state.opened:
+            sheet.emit(AccountOpened(self.plan.name, sheet.ts, self.plan.currency, str(self.plan.cash)))
+        if ts > sheet.state.day_end:
+            day = date.fromordinal(EPOCH + (ts - 1) // timeframe.DAY).isoformat()
+            sheet.emit(TradingDayStarted(self.plan.name, sheet.ts, day, equity_of(self.rules, sheet.state)))
+
+    def _on_bot(self, state: AccountState, bot: str, entry: Recorded) -> tuple[Fact, ...]:
+        """Only the last signal of a message counts: it says what the bot wants now."""
+        sheet = self._sheet(state, entry, (self.rules.keys[bot],), entry.decision.ts)
+        signals = [fact for fact in entry.decision.facts if isinstance(fact, Signal)]
+        if signals:
+            sheet.ts = signals[-1].ts
+            on_signal(sheet, bot, signals[-1], entry.decision.id)
+        if any(isinstance(fact, BotPaused) for fact in entry.decision.facts):
+            sheet.cancel_all(bot, "bot-paused", "entry")
+        return tuple(sheet.facts)
+
+    def _on_command(self, state: AccountState, entry: Recorded) -> tuple[Fact, ...]:
+        sheet = self._sheet(state, entry, tuple(self.rules.symbols), entry.decision.ts)
+        for fact in entry.decision.facts:
+            if not self._obeys(fact):
+                continue
+            if isinstance(fact, RestrictTrading):
+                sheet.ts = fact.ts
+                on_restrict(sheet, fact)
+            elif isinstance(fact, ReleaseTrading):
+                sheet.ts = fact.ts
+                on_release(sheet, fact)
+        return tuple(sheet.facts)
+
+
+def _actor_of(symbol: SymbolPlan) -> str:
+    named = subjects.feed if symbol.source == "trades" else subjects.market
+    return named(symbol.venue, symbol.symbol)
+
+
+def _source(key: str, symbol: SymbolPlan) -> Source:
+    if symbol.source == "trades":
+        return Source(key, "", 0)
+    return Source(key, symbol.base, timeframe.micros(symbol.base))
