@@ -1,7 +1,7 @@
 """Rolling extremes and what is measured against them: Highest, Lowest, Donchian, Stochastic.
 
 The extremes use the two-stack queue of `averages` with max and min for the sum; it gives the same answers as
-a monotonic deque, in O(1) amortised, and it is quicker in Python.
+a monotonic deque at the same cost (O(1) amortised), and its snapshot has the same form as an average's.
 """
 
 from itertools import accumulate
