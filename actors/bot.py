@@ -43,7 +43,7 @@ class BotDecider:
         self.actor = subjects.bot(plan.name)
         self.market = subjects.market(plan.venue, plan.symbol)
         self.account = subjects.account(plan.account)
-        self.inbox = (f"{self.market}.>", f"{self.account}.>", f"{subjects.COMMAND}.>")
+        self.inbox: tuple[str, ...] = (f"{self.market}.>", f"{self.account}.>", f"{subjects.COMMAND}.>")
         # Created once here, so that a wrong name or parameter is known before anything runs.
         self._strategy_version = type(create(plan.strategy, plan.params)).version
 

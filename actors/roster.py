@@ -20,13 +20,14 @@ def deciders(plan: Plan) -> tuple[Decider[Any], ...]:
     check(plan)
     symbols = [SymbolDecider(symbol) for symbol in sorted(plan.symbols, key=lambda s: (s.venue, s.symbol))]
     bots = sorted(plan.bots, key=lambda bot: bot.name)
-    accounts = []
+    accounts: list[Decider[Any]] = []
     for account in sorted(plan.accounts, key=lambda account: account.name):
         own = tuple(bot for bot in bots if bot.account == account.name)
         traded = {(bot.venue, bot.symbol) for bot in own}
         markets = tuple(symbol.plan for symbol in symbols if (symbol.plan.venue, symbol.plan.symbol) in traded)
         accounts.append(AccountDecider(account, markets, own))
-    return (*symbols, *accounts, *(BotDecider(bot) for bot in bots))
+    traders: list[Decider[Any]] = [BotDecider(bot) for bot in bots]
+    return (*symbols, *accounts, *traders)
 
 
 def check(plan: Plan) -> None:
