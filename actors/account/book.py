@@ -86,10 +86,14 @@ class Book(msgspec.Struct):
 
 
 class Market(msgspec.Struct):
-    """`price` is the last one, `before` the last one before the present message. `orders` by id, oldest first."""
+    """`price` is the last one and `ts` where it ended; `before` the last one before the present message.
+
+    `orders` by id, oldest first.
+    """
 
     price: float | None = None
     before: float | None = None
+    ts: int = NEVER
     orders: dict[str, Order] = {}
 
 

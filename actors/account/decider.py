@@ -26,7 +26,10 @@ from .signals import on_signal
 
 
 class Source(msgspec.Struct, frozen=True):
-    """What an actor's messages mean here: prices of market `key`, in bars of `base` or, where that is empty, trades."""
+    """What an actor's messages mean here: prices of market `key`, in bars of `base` or, where that is empty, trades.
+
+    `length` of a bar in µs; a trade at t ends at t + 1.
+    """
 
     key: str
     base: str
@@ -82,32 +85,28 @@ class AccountDecider:
         source = self._sources.get(entry.actor)
         if source is None:
             return self._observe_rest(state, entry)
-        market, base, first = state.markets[source.key], source.base, True
+        market, base = state.markets[source.key], source.base
+        before = market.price
         for fact in entry.decision.facts:
-            if type(fact) is Candle and fact.timeframe == base:
-                price, start = fact.close, fact.ts - source.length
+            if type(fact) is Candle:
+                if fact.timeframe == base:
+                    market.price, market.ts = fact.close, fact.ts
             elif type(fact) is Trade and not base:
-                price, start = fact.price, fact.ts
+                market.price, market.ts = fact.price, fact.ts + 1
             elif type(fact) is Unreadable:
                 raise Poison(self.actor, entry.seq, fact.reason)
-            else:
-                continue
-            if first:
-                market.before, first = market.price, False
-            market.price = price
+        market.before = before
         if market.orders:
-            for order in market.orders.values():
-                if order.met:
-                    order.rested = True
-                elif start >= order.ts:
-                    order.met = True
+            _age(market, market.ts - source.length)
         return None
 
     def decide(self, state: AccountState, entry: Recorded) -> tuple[Fact, ...]:
         """Raises Poison where numbers are so far out that they cannot be summed exactly."""
         source = self._sources.get(entry.actor)
-        if source is not None and self._idle(state, source, entry):
-            return ()
+        if source is not None:
+            market = state.markets[source.key]
+            if market.ts <= state.day_end and (not market.orders or self._untouched(market, source, entry)):
+                return ()
         try:
             with localcontext(EXACT):
                 if source is not None:
@@ -134,18 +133,10 @@ class AccountDecider:
             if isinstance(fact, Signal) and bot is not None:
                 state.books[bot].wanted = fact
 
-    def _idle(self, state: AccountState, source: Source, entry: Recorded) -> bool:
-        """Whether the prices change nothing but the last price: the usual case, and cheap to see."""
-        orders, base, seen = state.markets[source.key].orders, source.base, 0
-        for fact in entry.decision.facts:
-            if type(fact) is Candle:
-                if fact.timeframe == base:
-                    seen += 1
-                    if fact.ts > state.day_end or (orders and not quiet(state.markets[source.key], fact)):
-                        return False
-            elif type(fact) is Trade and not base and (orders or fact.ts >= state.day_end):
-                return False
-        return not orders or seen <= 1
+    def _untouched(self, market: Market, source: Source, entry: Recorded) -> bool:
+        """Whether it is one bar that changes no open order: the usual case, and cheap to see."""
+        bars = [fact for fact in entry.decision.facts if type(fact) is Candle and fact.timeframe == source.base]
+        return len(bars) == 1 and quiet(market, bars[0])
 
     def _sheet(self, state: AccountState, entry: Recorded, keys: tuple[str, ...], ts: int) -> Sheet:
         """Order ids begin with the id of the very decision that places them."""
@@ -208,6 +199,14 @@ class AccountDecider:
         return tuple(sheet.facts)
 
 
+def _age(market: Market, start: int) -> None:
+    for order in market.orders.values():
+        if order.met:
+            order.rested = True
+        elif start >= order.ts:
+            order.met = True
+
+
 def _actor_of(symbol: SymbolPlan) -> str:
     named = subjects.feed if symbol.source == "trades" else subjects.market
     return named(symbol.venue, symbol.symbol)
@@ -215,5 +214,5 @@ def _actor_of(symbol: SymbolPlan) -> str:
 
 def _source(key: str, symbol: SymbolPlan) -> Source:
     if symbol.source == "trades":
-        return Source(key, "", 0)
+        return Source(key, "", 1)
     return Source(key, symbol.base, timeframe.micros(symbol.base))

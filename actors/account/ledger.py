@@ -30,10 +30,15 @@ EPOCH = date(1970, 1, 1).toordinal()
 
 def apply(rules: Rules, state: AccountState, fact: Fact) -> None:
     """Changes `state` in place; facts that change nothing in it (risk verdicts) pass."""
-    change = _CHANGES.get(type(fact))
-    if change is not None:
-        with localcontext(EXACT):
-            change(rules, state, fact)
+    with localcontext(EXACT):
+        change(rules, state, fact)
+
+
+def change(rules: Rules, state: AccountState, fact: Fact) -> None:
+    """`apply`, in a context that is exact already."""
+    handle = _CHANGES.get(type(fact))
+    if handle is not None:
+        handle(rules, state, fact)
 
 
 def bracket_of(signal: Signal, symbol: SymbolPlan) -> Bracket:

@@ -8,7 +8,7 @@ from events.fact import Fact
 from events.trading import Fill, OrderAmended, OrderCancelled, OrderPlaced, OrderTriggered
 
 from .book import CHILDREN, AccountState, Book, Bracket, Market, Order, Rules, orders_of
-from .ledger import apply
+from .ledger import change
 from .money import ZERO, average_of, ceil_to, fee_of, floor_to, share_of
 
 
@@ -23,7 +23,7 @@ class Sheet:
 
     def emit(self, fact: Fact) -> None:
         self.facts.append(fact)
-        apply(self.rules, self.state, fact)
+        change(self.rules, self.state, fact)
 
     def market_of(self, bot: str) -> Market:
         return self.state.markets[self.rules.keys[bot]]

@@ -32,7 +32,8 @@ def read(name: str) -> list[Row]:
 def candles(rows: list[Row]) -> Iterator[Candle]:
     for day, *columns in rows:
         opened = int(datetime.fromisoformat(day).replace(tzinfo=UTC).timestamp()) * timeframe.SECOND
-        yield Candle("nyse", "X", "1d", opened + timeframe.DAY, *columns)
+        o, h, l, c, volume = columns
+        yield Candle("nyse", "X", "1d", opened + timeframe.DAY, o, h, l, c, volume)
 
 
 def account(sizing: Sizing) -> Account:
@@ -56,18 +57,22 @@ def mean(values: list[Decimal], end: int, length: int) -> Decimal | None:
     return sum(values[end + 1 - length : end + 1], Decimal(0)) / length if end + 1 >= length else None
 
 
+def _gap(closes: list[Decimal], place: int) -> Decimal:
+    fast, slow = mean(closes, place, 10), mean(closes, place, 30)
+    assert fast is not None
+    assert slow is not None
+    return fast - slow
+
+
 def crosses(bars: list[Candle]) -> list[float | None]:
     """SMA(10) against SMA(30) of the close: 1 and -1 where they cross strictly."""
     closes = [Decimal(repr(bar.close)) for bar in bars]
     found: list[float | None] = [None] * len(bars)
     for place in range(30, len(bars)):
-        fast, slow = (mean(closes, place, length) for length in (10, 30))
-        fast_before, slow_before = (mean(closes, place - 1, length) for length in (10, 30))
-        assert fast is not None and slow is not None and fast_before is not None and slow_before is not None
-        if fast_before < slow_before and fast > slow:
-            found[place] = 1.0
-        elif fast_before > slow_before and fast < slow:
-            found[place] = -1.0
+        now = _gap(closes, place)
+        before = _gap(closes, place - 1)
+        if before < 0 < now or before > 0 > now:
+            found[place] = 1.0 if now > 0 else -1.0
     return found
 
 
