@@ -44,6 +44,7 @@ def _table(source: Source, what: str) -> pa.Table:
         else:
             table = feather.read_table(buffer)
         table.validate(full=True)
+        _ = table.schema.names  # damaged names raise here, where it is known what to say
     except ImportError_:
         raise
     except BROKEN as error:
@@ -78,7 +79,7 @@ def _not_funding(source: Source, table: pa.Table, kind: Kind, fields: dict[str, 
         return
     highs, _ = _floats(table.column(fields["high"]))
     lows, _ = _floats(table.column(fields["low"]))
-    if not highs.any() and not lows.any():
+    if not (highs != 0).any() and not (lows != 0).any():
         raise ImportError_(f"{source.path} has no prices (funding rates?): import a candle, trade or quote file.")
 
 
@@ -117,7 +118,11 @@ def _rows(source: Source, table: pa.Table, fields: dict[str, int], style: TimeSp
     good = np.flatnonzero(~missing)
 
     def raw(row: int) -> bytes:
-        return as_raw(repr(table.slice(row, 1).to_pylist()[0]).encode())
+        return as_raw(
+            "; ".join(
+                f"{table.schema.names[i]}={_shown(table.column(i), row)}" for i in range(table.num_columns)
+            ).encode()
+        )
 
     rejects = [
         Reject(row + 1, "missing_value", "a value is empty or not a number", raw(row))
@@ -131,6 +136,16 @@ def _rows(source: Source, table: pa.Table, fields: dict[str, int], style: TimeSp
         raw=lambda index: raw(int(good[index])),
         rejects=rejects,
     )
+
+
+def _shown(column: pa.ChunkedArray, row: int) -> str:
+    """One value, as written; numbers beneath a time that Python cannot hold."""
+    if pa.types.is_temporal(column.type):
+        column = column.cast(pa.int64()) if not pa.types.is_date32(column.type) else column
+    try:
+        return str(column[row].as_py())
+    except BROKEN:
+        return "?"
 
 
 def _floats(column: pa.ChunkedArray) -> tuple[Floats, Any]:

@@ -1,9 +1,13 @@
 """Whatever happens to a file, reading it ends in columns that hold what they promise, or in one clear error."""
 
+import functools
 import tempfile
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.feather as feather
+import pyarrow.parquet as parquet
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -125,6 +129,35 @@ def test_a_damaged_archive_gives_sound_columns_or_one_clear_error(
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"{sample.name}.{pack}"
         path.write_bytes(content)
+        imported = attempt(path)
+        if isinstance(imported, Imported):
+            holds(imported)
+
+
+@functools.cache
+def arrow_files() -> tuple[tuple[str, bytes], ...]:
+    stamps = pa.array([1_704_067_200_000_000 + i * 60_000_000 for i in range(50)], pa.timestamp("us", tz="UTC"))
+    names = ("open", "high", "low", "close", "volume")
+    table = pa.table({"date": stamps, **{name: [1.0 + i / 64 for i in range(50)] for name in names}})
+    out, files = pa.BufferOutputStream(), []
+    feather.write_feather(table, out, compression="lz4")
+    files.append(("x-1m.feather", out.getvalue().to_pybytes()))
+    out = pa.BufferOutputStream()
+    parquet.write_table(table, out)
+    return (*files, ("x-1m.parquet", out.getvalue().to_pybytes()))
+
+
+@pytest.mark.parametrize("which", [0, 1])
+@settings(max_examples=200, deadline=None, derandomize=True, database=None)
+@given(flips=st.lists(st.tuples(st.integers(0, 10_000), st.integers(1, 255)), min_size=1, max_size=4))
+def test_a_damaged_feather_or_parquet_file(which: int, flips: list[tuple[int, int]]) -> None:
+    name, content = arrow_files()[which]
+    damaged = bytearray(content)
+    for at, mask in flips:
+        damaged[at % len(damaged)] ^= mask
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / name
+        path.write_bytes(bytes(damaged))
         imported = attempt(path)
         if isinstance(imported, Imported):
             holds(imported)
