@@ -7,6 +7,8 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from events.block import Columns as Columns
+
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 Bytes8 = npt.NDArray[np.int8]
@@ -26,18 +28,6 @@ REJECTS_MAX = 100_000
 
 class ImportError_(Exception):
     """A file that cannot be imported: one sentence saying what is wrong, where, and what to do."""
-
-
-class Columns(msgspec.Struct, frozen=True):
-    """Candles as arrays of equal length; ts is the CLOSE time in µs UTC, strictly increasing."""
-
-    ts: Ints
-    open: Floats
-    high: Floats
-    low: Floats
-    close: Floats
-    volume: Floats
-    count: Ints | None = None
 
 
 class TradeColumns(msgspec.Struct, frozen=True):

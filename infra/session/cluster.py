@@ -33,7 +33,9 @@ def start(dashboard: bool, port: int = 8265) -> str:
     # The trading processes share the driver's environment; telemetry to outside is not ours to send.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     shared = os.environ.get("RAY_ADDRESS")
-    own: dict[str, Any] = {} if shared else {"object_store_memory": 100_000_000, "num_cpus": os.cpu_count()}
+    # No event passes through Ray's object store, and our actors ask for no CPU: the numbers only keep Ray from
+    # taking a third of the memory and from warning of more processes than cores.
+    own: dict[str, Any] = {} if shared else {"object_store_memory": 100_000_000, "num_cpus": 64}
     context = ray.init(
         address=shared or "local",
         namespace="tickertape",
@@ -41,7 +43,8 @@ def start(dashboard: bool, port: int = 8265) -> str:
         dashboard_host="127.0.0.1",
         dashboard_port=port,
         log_to_driver=False,
-        logging_level=logging.WARNING,
+        logging_level=logging.ERROR,
+        _node_ip_address="127.0.0.1",
         configure_logging=False,
         **own,
     )

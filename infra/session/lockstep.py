@@ -25,6 +25,10 @@ from events.tape import Tape
 Market = Iterator[tuple[str, Decision]]
 """What the outside says, in order: the actor it is appended for, and the message."""
 
+FIRST = "market."
+"""Symbols hear feeds alone, a feed's message comes only when all is settled, and symbols are first in rank: nobody can
+be ahead of them, so they append without a permit, which saves a round trip for every market fact."""
+
 ASK_AGAIN_S = 1.0  # a report that was lost, or whose sender was restarted, is asked for after this long
 
 
@@ -76,6 +80,10 @@ class LockstepGate:
 
     async def pass_through(self, actor: str, seq: int, *, wants: bool, at: int) -> None:
         if seq <= self._settled:
+            return
+        if actor.startswith(FIRST):
+            if not wants:
+                await self._tell(Report(actor, seq, False, at))
             return
         if actor not in self._permitted:
             self._permitted[actor] = asyncio.Queue()
@@ -160,7 +168,7 @@ class Conductor:
         end = 0
         for actor in hearers:
             report = self._reports[actor]
-            if report.seq == entry.seq and report.wants and not report.at:
+            if report.seq == entry.seq and report.wants and not report.at:  # it waits for its permit
                 await self._permit(actor, entry.seq)
                 await self._until(entry.seq, actor, lambda report: not report.wants or report.at > 0)
                 report = self._reports[actor]
