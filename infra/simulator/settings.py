@@ -23,7 +23,7 @@ class SimulatorSettings(Plain, frozen=True, kw_only=True):
     seed: int = 7
     pairs: Annotated[int, Meta(ge=1, le=PAIRS_MAX)] = PAIRS_MAX
     speed: Annotated[float, Meta(gt=0)] = 60.0
-    history_minutes: Annotated[int, Meta(ge=0, le=100_000)] = 500
+    history_minutes: Annotated[int, Meta(ge=0, le=10_000)] = 500
     activity: Annotated[float, Meta(gt=0, le=600)] = 30.0
     outages: bool = True
     backfill: bool = True
