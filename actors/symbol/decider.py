@@ -41,7 +41,9 @@ class SymbolDecider:
         self.plan = plan
         self.actor = subjects.market(plan.venue, plan.symbol)
         self.inbox: tuple[str, ...] = (f"{subjects.feed(plan.venue, plan.symbol)}.>",)
-        self._rules = Rules(plan, jump)
+        self._rules = rules = Rules(plan, jump)
+        # The common case, a bar in order with nothing to build from it, is worth a way of its own.
+        self._plain, self._step, self._jump = not rules.trades and not rules.higher, rules.step, jump
 
     def initial(self) -> SymbolState:
         return empty(len(self._rules.higher))
@@ -85,10 +87,11 @@ class SymbolDecider:
         facts = entry.decision.facts
         if len(facts) == 1:
             fact = facts[0]
-            if type(fact) is Candle:
-                fault = validation.candle_fault(self._rules, fact)
-                if fault is None:
-                    return candles.answer(self._rules, state, fact)
+            if type(fact) is Candle and validation.candle_fault(self._rules, fact) is None:
+                near = abs(fact.close - state.close) <= self._jump * state.close
+                if near and self._plain and fact.ts == state.last + self._step:
+                    return facts
+                return candles.answer(self._rules, state, fact)
             return self._answer(state, entry, fact)
         ahead, told = state.fork(), False
         out: list[Fact] = []
@@ -153,7 +156,8 @@ class SymbolDecider:
         if c.timeframe != rules.base.name:
             ladder.done(self._frame(state, c.timeframe), c.ts)
             return
-        flow.settle(rules, state.last, state.ladder, c)
+        if rules.higher or not state.last:
+            flow.settle(rules, state.last, state.ladder, c)
         state.last, state.close = c.ts, c.close
         state.remember(c)
         stream = state.stream

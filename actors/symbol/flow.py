@@ -66,7 +66,10 @@ def climb(rules: Rules, state: SymbolState, base: Iterable[Fact], through: int) 
         return base
     if not base:
         return [] if rules.flat else [published(rules, *found) for found in ladder.ripe(rules, state.ladder, through)]
-    steps, out, last = state.ladder.fork(), [], state.last
+    if len(base) == 1 and state.last and isinstance(base[0], Candle):
+        return _step(rules, state.ladder, base[0], through)
+    steps, last = state.ladder.fork(), state.last
+    out: list[Fact] = []
     for fact in base:
         if isinstance(fact, Candle):
             if not rules.flat:
@@ -91,3 +94,25 @@ def _risen(rules: Rules, steps: Ladder, through: int) -> list[Fact]:
         found.append(published(rules, one, end, bar))
         ladder.done(steps.frames[rules.higher.index(one)], end)
     return found
+
+
+def _step(rules: Rules, steps: Ladder, c: Candle, through: int) -> list[Fact]:
+    """As `climb` for one bar, the common case, without copying the ladder."""
+    ts, part = c.ts, None
+    passed: list[Fact] = []
+    out: list[Fact] = [c]
+    reach = ts if rules.flat else max(ts, through)
+    for one, frame in zip(rules.higher, steps.frames, strict=True):
+        end = ts + (one.origin - ts) % one.length
+        if end != frame.end:
+            over = not rules.flat and frame.due < ts and frame.end > frame.sealed
+            if over and ladder.complete(rules, steps, one, frame, frame.end):
+                passed.append(published(rules, one, frame.end, frame.bars[frame.end]))
+            due = rules.due(one, end)
+        else:
+            due = frame.due
+        if due <= reach and end > frame.sealed and ladder.unbroken(rules, steps, one, frame, end):
+            part = part or of_candle(c)
+            known = frame.bars.get(end)
+            out.append(published(rules, one, end, part if known is None else known.plus(part)))
+    return passed + out if passed else out

@@ -47,8 +47,12 @@ class Ladder(msgspec.Struct):
 def add(rules: Rules, ladder: Ladder, bar: Bar, ts: int) -> None:
     """Takes in the base bar that closes at `ts`."""
     for one, frame in zip(rules.higher, ladder.frames, strict=True):
-        end = one.ceil(ts)
-        put(rules, one, frame, end, bar)
+        end = ts + (one.origin - ts) % one.length
+        known = frame.bars.get(end) if end == frame.end else None
+        if known is not None:
+            frame.bars[end] = known.plus(bar)
+        else:
+            put(rules, one, frame, end, bar)
 
 
 def put(rules: Rules, one: Grid, frame: Frame, end: int, part: Bar) -> None:
@@ -84,9 +88,13 @@ def filled(rules: Rules, ladder: Ladder, ts: int, through: int) -> Iterator[tupl
 
 
 def complete(rules: Rules, ladder: Ladder, one: Grid, frame: Frame, end: int) -> bool:
-    """Whether no base bar of a bar is missing, unknown or forgotten."""
+    """Whether a bar is there and no base bar of it is missing, unknown or forgotten."""
+    return end in frame.bars and unbroken(rules, ladder, one, frame, end)
+
+
+def unbroken(rules: Rules, ladder: Ladder, one: Grid, frame: Frame, end: int) -> bool:
     start = end - one.length
-    if end not in frame.bars or end <= frame.lost or gaps.touches(ladder.holes, start, end):
+    if end <= frame.lost or gaps.touches(ladder.holes, start, end):
         return False
     return start >= ladder.since or (rules.flat and rules.expected(start, ladder.since) == 0)
 

@@ -8,7 +8,8 @@ from actors.calendars import MONDAY, Calendar, calendar
 from actors.plan import SymbolPlan
 from events import timeframe
 
-RECENT_MAX = 1_500  # base bars kept to tell a duplicate from a revision: a day of minutes and an hour
+RECENT_MAX = 1_500  # base bars kept at least to tell a duplicate from a revision: a day of minutes and an hour
+TRIM = 128  # how many to forget at once: a dictionary finds its oldest key slowly after many deletions
 IDS_MAX = 10_000  # trade ids kept for deduplication
 FLAT_MAX = 1_440  # flat bars made in one decision; a longer silence is a gap
 HOLES_MAX = 4_096  # stretches of missing bars kept open to be filled

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from itertools import islice
+from typing import Any
+
 import msgspec
 
 from events.fact import Fact
 
 from .bars import AnyCandle, Bar
 from .ladder import Frame, Ladder
-from .rules import RECENT_MAX
+from .rules import RECENT_MAX, TRIM
 
 
 class Stream(msgspec.Struct):
@@ -49,11 +52,16 @@ class SymbolState(msgspec.Struct):
 
     def remember(self, bar: AnyCandle) -> None:
         self.recent[bar.ts] = bar
-        if len(self.recent) > RECENT_MAX:
-            oldest = next(iter(self.recent))
-            del self.recent[oldest]
-            if oldest > self.evicted:
-                self.evicted = oldest
+        if len(self.recent) >= RECENT_MAX + TRIM:
+            self.evicted = max(self.evicted, *forget(self.recent))
+
+
+def forget(remembered: dict[Any, Any]) -> list[Any]:
+    """Drops the oldest keys, and says which."""
+    oldest = list(islice(remembered, TRIM))
+    for key in oldest:
+        del remembered[key]
+    return oldest
 
 
 def empty(timeframes: int) -> SymbolState:

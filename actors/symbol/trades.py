@@ -8,8 +8,8 @@ from events.market import Candle, FeedHeartbeat, FeedInterrupted, FeedOpened, Ga
 
 from . import flow, validation
 from .bars import Bar, of_trade
-from .rules import FLAT_MAX, IDS_MAX, Rules
-from .state import Stream, SymbolState
+from .rules import FLAT_MAX, IDS_MAX, TRIM, Rules
+from .state import Stream, SymbolState, forget
 
 
 def observe(rules: Rules, state: SymbolState, entry: Recorded) -> None:
@@ -47,8 +47,8 @@ def _trade(rules: Rules, state: SymbolState, entry: Recorded, trade: Trade, clos
             stream.notes.append(flow.flag(rules, ts, "duplicate", f"trade {trade.id} came again"))
             return
         stream.ids[trade.id] = None
-        if len(stream.ids) > IDS_MAX:
-            del stream.ids[next(iter(stream.ids))]
+        if len(stream.ids) >= IDS_MAX + TRIM:
+            forget(stream.ids)
     end = ts - (ts - rules.origin) % rules.step + rules.step
     if end <= closed:
         stream.notes.append(flow.flag(rules, ts, "late", f"the bar is closed: {trade}"))
