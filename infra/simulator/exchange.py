@@ -68,8 +68,8 @@ def counts(settings: SimulatorSettings, one: Pair, minutes: Ints) -> Ints:
     mean = settings.activity * one.share * (0.3 + 0.7 * mood)
     found: Ints = (mean + uniform(key(seed, symbol, "count"), minutes)).astype(np.int64)
     due = (minutes + key(seed, symbol, "due") % SILENCE_MAX) % SILENCE_MAX == 0
-    found = np.minimum(np.maximum(found, due), TRADES_MAX)
-    return found
+    found = np.maximum(found, due)
+    return found.clip(max=TRADES_MAX)
 
 
 def trades(settings: SimulatorSettings, symbol: str, minutes: Ints) -> Trades:
@@ -120,21 +120,26 @@ def candle(settings: SimulatorSettings, symbol: str, minute: int) -> Candle:
     return next(candles(VENUE, symbol, "1m", columns(settings, symbol, minute, minute + 1)))
 
 
-def book(settings: SimulatorSettings, one: Pair, ts: int, ticks: int, bought: bool) -> Book:
+def depths(settings: SimulatorSettings, one: Pair, minutes: Ints) -> list[list[float]]:
+    """What the book of each minute is made of: chances, for `book`."""
+    places = minutes[:, None] * 100 + np.arange(4 * LEVELS)
+    found: list[list[float]] = uniform(key(settings.seed, one.symbol, "book"), places).tolist()
+    return found
+
+
+def book(one: Pair, ts: int, ticks: int, bought: bool, depth: list[float]) -> Book:
     """The ten best levels on either side, where the last trade was at `ticks`, on the taker's side."""
-    chance = uniform(key(settings.seed, one.symbol, "book"), ts // MINUTE * 100 + np.arange(4 * LEVELS)).tolist()
-    spread = 1 + int(2 * chance[0])
+    spread = 1 + int(2 * depth[0])
     bid, ask = (ticks - spread, ticks) if bought else (ticks, ticks + spread)
-    step = max(1, int(one.base * 10.0**one.price_digits * one.volatility / 20))
-    typical = one.notional / one.base * 10.0**one.lot_digits
     price, lot = 10.0**one.price_digits, 10.0**one.lot_digits
+    step = one.base * price * one.volatility / 20
+    typical = one.notional / one.base * lot
     sides = []
-    for side, (best, sign) in enumerate(((bid, -1), (ask, 1))):
-        levels, at = [], best
+    for at, sign, chances in ((bid, -1, depth[: 2 * LEVELS]), (ask, 1, depth[2 * LEVELS :])):
+        levels = []
         for level in range(LEVELS):
-            lots = max(1, int(typical * (0.2 + chance[20 * side + level]) * (1 + level / 2)))
-            if at > 0:
-                levels.append((at / price, lots / lot))
-            at += sign * (1 + int(step * chance[20 * side + LEVELS + level]))
+            lots = int(typical * (0.2 + chances[level]) * (1 + level / 2)) or 1
+            levels.append((at / price, lots / lot))
+            at += sign * (1 + int(step * chances[LEVELS + level]))
         sides.append(tuple(levels))
     return Book(VENUE, one.symbol, ts, *sides)

@@ -6,9 +6,12 @@ on whole milliseconds, heartbeats on whole minutes, all else in between.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from functools import partial
-from itertools import count
+from itertools import count, pairwise
+from operator import attrgetter, itemgetter
+from typing import NamedTuple
 
 import numpy as np
 
@@ -20,7 +23,8 @@ from events.market import FeedHeartbeat, FeedInterrupted, FeedOpened, Trade
 from events.timeframe import MINUTE, SECOND
 from infra.session.market import Stamped, merged
 
-from .exchange import SILENCE_MAX, book, columns, trades
+from .chance import key
+from .exchange import SILENCE_MAX, book, columns, depths, trades
 from .outages import WINDOW, Outage, of_pair
 from .pairs import PAIRS, VENUE, Pair
 from .settings import SimulatorSettings
@@ -80,50 +84,60 @@ def _begun(settings: SimulatorSettings, one: Pair, first: int) -> Iterator[_Row]
     yield from _running(settings, one, first)
 
 
+class _Minute(NamedTuple):
+    """`last`: (ticks, whether bought) of the last trade before it. `depth`: what its book is made of."""
+
+    number: int
+    trades: list[Trade]
+    steps: list[tuple[int, bool]]
+    last: tuple[int, bool]
+    depth: list[float]
+
+
 def _running(settings: SimulatorSettings, one: Pair, first: int) -> Iterator[_Row]:
     """All messages of a pair from a minute on, in order."""
     lead = trades(settings, one.symbol, np.arange(first - SILENCE_MAX, first, dtype=np.int64))
     last = int(lead.ticks[-1]), bool(lead.buys[-1])
-    tick, lot = 10.0**one.price_digits, 10.0**one.lot_digits
     for begin in count(first, CHUNK):
-        found = trades(settings, one.symbol, np.arange(begin, begin + CHUNK, dtype=np.int64))
-        prices, sizes = (found.ticks / tick).tolist(), (found.lots / lot).tolist()
-        steps, sides, stamps, ids = found.ticks.tolist(), found.buys.tolist(), found.ts.tolist(), found.ids.tolist()
-        starts = found.starts.tolist()
-        for index in range(CHUNK):
-            minute, rows = begin + index, slice(starts[index], starts[index + 1])
-            made = [
-                Trade(VENUE, one.symbol, ts, price, size, "buy" if buy else "sell", str(name))
-                for ts, price, size, buy, name in zip(
-                    stamps[rows], prices[rows], sizes[rows], sides[rows], ids[rows], strict=True
-                )
-            ]
-            seen = [last, *zip(steps[rows], sides[rows], strict=True)]
-            yield from _minute(settings, one, minute, made, seen)
-            last = seen[-1]
+        for minute in _chunk(settings, one, begin, last):
+            yield from _messages(settings, one, minute)
+            last = minute.steps[-1] if minute.steps else minute.last
 
 
-def _minute(
-    settings: SimulatorSettings, one: Pair, minute: int, made: list[Trade], seen: list[tuple[int, bool]]
-) -> Iterator[_Row]:
-    """One minute's messages. `seen`: (ticks, side) of the last trade before each of `made`, and of the last one."""
-    start, symbol = minute * MINUTE, one.symbol
-    down = of_pair(settings, symbol, minute)
-    rows: list[_Row] = []
+def _chunk(settings: SimulatorSettings, one: Pair, begin: int, last: tuple[int, bool]) -> Iterator[_Minute]:
+    minutes = np.arange(begin, begin + CHUNK, dtype=np.int64)
+    found, depth = trades(settings, one.symbol, minutes), depths(settings, one, minutes)
+    prices, sizes = found.ticks / 10.0**one.price_digits, found.lots / 10.0**one.lot_digits
+    sides = found.buys.tolist()
+    steps = list(zip(found.ticks.tolist(), sides, strict=True))
+    facts = [
+        Trade(VENUE, one.symbol, ts, price, size, "buy" if buy else "sell", str(number))
+        for ts, price, size, buy, number in zip(
+            found.ts.tolist(), prices.tolist(), sizes.tolist(), sides, found.ids.tolist(), strict=True
+        )
+    ]
+    for index, (start, end) in enumerate(pairwise(found.starts.tolist())):
+        yield _Minute(begin + index, facts[start:end], steps[start:end], last, depth[index])
+        last = steps[end - 1] if end > start else last
+
+
+def _messages(settings: SimulatorSettings, one: Pair, minute: _Minute) -> list[_Row]:
+    start, down = minute.number * MINUTE, of_pair(settings, one.symbol, minute.number)
     batches: dict[int, list[Trade]] = {}
-    for trade in made:
+    for trade in minute.trades:
         if down is None or not down.begin < trade.ts < down.end:
             batches.setdefault((trade.ts - start) // BATCH, []).append(trade)
-    rows += [(batch[-1].ts, tuple(batch)) for batch in batches.values()]
-    snapshot = start + (1 + PAIRS.index(one) % 3) * BATCH + _BOOK_AT
-    ticks, bought = seen[sum(trade.ts < snapshot for trade in made)]
-    rows.append((snapshot, (book(settings, one, snapshot, ticks, bought),)))
-    rows.append((start + MINUTE, (FeedHeartbeat(VENUE, symbol, start + MINUTE),)))
+    rows: list[_Row] = [(batch[-1].ts, tuple(batch)) for batch in batches.values()]
+    snapshot = start + (1 + key(0, one.symbol) % 3) * BATCH + _BOOK_AT
+    before = bisect_left(minute.trades, snapshot, key=attrgetter("ts"))
+    ticks, bought = minute.steps[before - 1] if before else minute.last
+    rows.append((snapshot, (book(one, snapshot, ticks, bought, minute.depth),)))
+    rows.append((start + MINUTE, (FeedHeartbeat(VENUE, one.symbol, start + MINUTE),)))
     if down is not None:
         rows = [row for row in rows if not down.begin < row[0] < down.end]
-        rows += [row for row in _outage(settings, down) if row[0] // MINUTE == minute]
-    rows.sort(key=lambda row: row[0])
-    yield from rows
+        rows += [row for row in _outage(settings, down) if row[0] // MINUTE == minute.number]
+    rows.sort(key=itemgetter(0))
+    return rows
 
 
 def _outage(settings: SimulatorSettings, down: Outage) -> Iterator[_Row]:
