@@ -1,0 +1,87 @@
+"""What a backtest leaves behind: trades, equity and counts, but none of the facts it went through."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from actors.plan import Plan
+from events.trading import Fill, OrderPlaced, RiskRefused, Signal
+
+
+class Curve(msgspec.Struct, frozen=True):
+    """Equity after each base bar, columns of equal length.
+
+    `ts`: close of the bar in µs, increasing. `equity`: cash and positions at the last close. `gross`: the sum of the
+    absolute values of the positions. `held`: whether there was a position at any time of the bar. `start`: the cash
+    before the first bar.
+    """
+
+    currency: str
+    start: float
+    ts: NDArray[np.int64]
+    equity: NDArray[np.float64]
+    gross: NDArray[np.float64]
+    held: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.ts)
+
+
+class Market(msgspec.Struct):
+    """What the data of one symbol were like: bars, what was missing, and what was flagged or refused, by reason."""
+
+    venue: str
+    symbol: str
+    base: str
+    bars: int = 0
+    first_ts: int = 0
+    last_ts: int = 0
+    first_open: float = 0.0
+    last_close: float = 0.0
+    gaps: int = 0
+    missing: int = 0
+    backfilled: int = 0
+    revised: int = 0
+    flags: dict[str, int] = {}
+    quarantined: dict[str, int] = {}
+
+
+class Holding(msgspec.Struct, frozen=True):
+    """A position that is open at the end, at the last close."""
+
+    account: str
+    bot: str
+    venue: str
+    symbol: str
+    qty: Decimal
+    average: Decimal
+    mark: Decimal
+    unrealized: Decimal
+
+
+class Result(msgspec.Struct, frozen=True):
+    """`curves` by account; `fills`, `orders`, `signals` and `refusals` in tape order; `counts` of facts by kind, the
+    feeds' own left out.
+
+    `digest` proves equality with any other run over the same facts under the same plan; `digests` has it by actor.
+    `entries`: messages on the tape, the recorded plan not counted; `decisions`: those of them that an actor decided.
+    """
+
+    plan: Plan
+    digest: str
+    digests: dict[str, str]
+    entries: int
+    decisions: int
+    curves: dict[str, Curve]
+    fills: tuple[Fill, ...]
+    orders: tuple[OrderPlaced, ...]
+    signals: tuple[Signal, ...]
+    refusals: tuple[RiskRefused, ...]
+    holdings: tuple[Holding, ...]
+    markets: tuple[Market, ...]
+    counts: dict[str, int]
+    close_last: str | None = None
