@@ -44,7 +44,8 @@ def _table(source: Source, what: str) -> pa.Table:
         else:
             table = feather.read_table(buffer)
         table.validate(full=True)
-        _ = table.schema.names  # damaged names raise here, where it is known what to say
+        # Damaged names of columns and zones raise here, where it is known what to say.
+        _ = table.schema.names, [kind.tz for kind in table.schema.types if pa.types.is_timestamp(kind)]
     except ImportError_:
         raise
     except BROKEN as error:

@@ -77,6 +77,13 @@ def epoch_micros(values: Ints | Floats) -> Ints:
     )
 
 
+def _epoch_of(value: int) -> int:
+    """`epoch_micros` of one whole number that is not negative."""
+    if value < MILLIS_MAX:
+        return value * (1_000_000 if value < SECONDS_MAX else 1_000)
+    return value if value < MICROS_MAX else value // 1_000
+
+
 def day_micros(values: Ints | Floats, midnight: int) -> Ints:
     """Milliseconds since midnight (they may have a fraction); outside 0..24 h becomes BAD_TIME."""
     good = np.isfinite(values) & (values >= 0) & (values < DAY / 1_000)
@@ -90,6 +97,8 @@ def parse_text(spec: TimeSpec, text: str) -> int:
     if not text.isascii() or "_" in text:
         raise ValueError(text)
     if spec.style in ("epoch", "day_ms"):
+        if spec.style == "epoch" and text.isdigit() and len(text) <= 18:
+            return _epoch_of(int(text))
         number = np.array([int(text) if re.fullmatch(r"[+-]?\d{1,18}", text) else float(text)])
         value = int((epoch_micros(number) if spec.style == "epoch" else day_micros(number, spec.midnight))[0])
         if value == BAD_TIME:
