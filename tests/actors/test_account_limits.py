@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
+from decimal import Decimal, Inexact, localcontext
 from typing import Any
 
 import pytest
 
 from actors.account import FILL_ASSUMPTIONS, AccountDecider, assumptions
+from actors.account.money import EXACT, affordable, fee_of, share_of
 from actors.decider import Poison
 from actors.plan import AccountPlan, BotPlan, Fees, FillModel, Limits, Sizing, SymbolPlan
 from events import subjects, timeframe
@@ -258,7 +259,7 @@ def test_fees_alone_make_a_round_trip_a_loss() -> None:
         ({"take_profit": 104.0}, "reward-to-risk"),
     ],
 )
-def test_reward_to_risk(signal: dict[str, float], reason: str) -> None:
+def test_reward_to_risk(signal: dict[str, Any], reason: str) -> None:
     desk = Desk(limits=Limits(reward_to_risk=Decimal(2)))
     desk.flat(100)
     desk.want(1, **signal)
@@ -418,3 +419,42 @@ def test_the_assumptions_name_the_plans_figures() -> None:
     assert "unbounded" in text_of
     assert "0.1 of a bar" in " ".join(FILL_ASSUMPTIONS)
     assert FREE.taker == 0
+
+
+def test_at_the_fill_the_room_is_what_all_positions_leave() -> None:
+    desk = sized("fraction", "0.5")
+    desk.flat(100)
+    desk.want(1, "a")
+    desk.want(-1, "b")
+    desk.flat(150)  # a takes 50 for 7,500; b may take 2,500
+    assert (desk.position("a"), desk.position("b")) == ("50", "-16.666")
+
+
+def test_at_the_fill_a_position_counts_what_it_holds() -> None:
+    desk = Desk(limits=Limits(position_fraction=Decimal("0.01")))
+    desk.flat(100)
+    desk.want(0.5)
+    desk.flat(100)
+    desk.want(1)
+    desk.flat(160)  # 0.5 is worth 80 of an equity of 10,030: room for 20.3 at 160
+    assert desk.fills()[1:] == [("entry", "buy", "0.126", "160")]
+
+
+def test_what_can_be_paid_counts_the_fee_to_its_last_digit() -> None:
+    lot, rate = Decimal("0.001"), Decimal("0.001")
+    assert affordable(Decimal("100.1"), Decimal(100), rate, lot) == 1
+    assert affordable(Decimal("100.09999999"), Decimal(100), rate, lot) == Decimal("0.999")
+    # The fee on 1 is 0.001000006, rounded up to 0.00100001: that much is not there.
+    tiny = Decimal("0.001000006")
+    assert affordable(1 + tiny, Decimal(1), tiny, lot) == Decimal("0.999")
+    assert affordable(Decimal(-1), Decimal(1), rate, lot) == 0
+
+
+def test_money_is_rounded_in_two_places_only() -> None:
+    assert fee_of(Decimal("0.000005"), Decimal("0.001")) == 0  # 5E-9: half to even
+    assert fee_of(Decimal("0.000015"), Decimal("0.001")) == Decimal("0.00000002")
+    assert share_of(Decimal(1), Decimal(1), Decimal(3)) == Decimal("0.33333333")
+    odd = Decimal("1.00000000000000000001")
+    assert share_of(odd, Decimal(3), Decimal(3)) == odd
+    with localcontext(EXACT), pytest.raises(Inexact):
+        Decimal("1E+60") + Decimal("1E-60")

@@ -27,14 +27,16 @@ def reasons(desk: Desk) -> list[tuple[str, str]]:
 @pytest.mark.parametrize(
     ("bar", "path"),
     [
-        ((100, 103, 98, 101), "100 98 103 101"),
+        ((100.0, 103.0, 98.0, 101.0), "100 98 103 101"),
         ((100, 102, 97, 101), "100 102 97 101"),
         ((100, 102, 98, 99), "100 98 102 99"),
         ((100, 100, 100, 100), "100 100 100 100"),
     ],
 )
-def test_the_path_goes_to_the_nearer_extreme_first_and_to_the_low_on_a_tie(bar: tuple[float, ...], path: str) -> None:
-    found = path_of(Candle(VENUE, SYMBOL, "1m", START, *(float(p) for p in bar), 1.0))  # type: ignore[arg-type]
+def test_the_path_goes_to_the_nearer_extreme_first_and_to_the_low_on_a_tie(
+    bar: tuple[float, float, float, float], path: str
+) -> None:
+    found = path_of(Candle(VENUE, SYMBOL, "1m", START, *bar, 1.0))
     assert " ".join(text(price) for price in found) == path
 
 
@@ -382,3 +384,22 @@ def test_order_and_fill_ids_are_unique_and_derived() -> None:
         runs.append([one.order for one in desk.every(OrderPlaced)] + [one.fill for one in desk.every(Fill)])
     assert runs[0] == runs[1]
     assert len(set(runs[0])) == len(runs[0])
+
+
+def test_a_touched_limit_fills_also_at_the_very_extreme() -> None:
+    desk = Desk()
+    desk.flat(100)
+    desk.want(1, order="limit", limit=95, take_profit=105)
+    desk.bar(100, 105, 95, 101)  # 100, 95, 105, 101 (a tie goes to the low)
+    assert desk.fills() == [("entry", "buy", "1", "95"), ("take-profit", "sell", "1", "105")]
+
+
+def test_a_bracket_that_closes_the_position_ends_the_rest_of_its_entry() -> None:
+    desk = Desk(fills=TENTH)
+    desk.flat(100)
+    desk.want(1, order="limit", limit=98, take_profit=101)
+    desk.bar(100, 100, 97, 99, volume=4)
+    assert desk.working() == [("entry", "limit", "0.6"), ("take-profit", "limit", "0.4")]
+    desk.bar(99, 102, 99, 101, volume=100)
+    assert (desk.position(), desk.working()) == ("0", [])
+    assert reasons(desk) == [("entry", "bracket-closed")]

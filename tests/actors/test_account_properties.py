@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal, localcontext
+from random import Random
 from typing import Any
 
 from hypothesis import HealthCheck, given, settings
@@ -21,41 +22,56 @@ from .account_driver import Desk, Turn
 CASH = 10_000
 CODEC = Codec()
 ZERO = Decimal(0)
+KEY = "market.sim.BTC-USDT"
 CHILDREN = ("stop-loss", "take-profit", "trailing")
 
-cents = st.integers(-300, 300).map(lambda cents: cents / 100)
-optional = st.one_of(st.none(), st.integers(-500, 500).map(lambda cents: cents / 100))
+Script = list[tuple[str, dict[str, Any]]]
 
 
-@st.composite
-def actions(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
-    kind = draw(st.sampled_from(["price"] * 6 + ["want"] * 5 + ["restrict", "release"]))
+def script_of(seed: int, length: int) -> Script:
+    """Drawn by a seeded generator and not by hypothesis, whose love of small values leaves most orders unfilled;
+    a failing run still shrinks to its shortest script."""
+    chance = Random(seed)
+    kinds = chance.choices(["price", "want", "restrict", "release"], [60, 35, 2, 3], k=length)
+    return [("price", _price(chance)), *((kind, _action(chance, kind)) for kind in kinds)]
+
+
+def _action(chance: Random, kind: str) -> dict[str, Any]:
     if kind == "price":
-        volume = draw(st.sampled_from([0.0, 0.5, 3.0, 40.0, 1234.567]))
-        return kind, {"moves": [draw(cents) for _ in range(3)], "open": draw(cents), "volume": volume}
-    if kind == "want":
-        return kind, {
-            "bot": draw(st.sampled_from("abc")),
-            "target": draw(st.sampled_from([0.0, 1.0, -1.0, 0.5, -0.5, 0.123456789])),
-            "order": draw(st.sampled_from(["market", "market", "limit", "stop", "stop-limit"])),
-            "limit": draw(cents),
-            "trigger": draw(cents),
-            "stop": draw(optional),
-            "take_profit": draw(optional),
-            "trail": draw(st.one_of(st.none(), st.sampled_from([0.01, 0.5, 2.345]))),
-        }
-    return kind, {"level": draw(st.sampled_from(["no-new-risk", "close-only", "cancel-all", "flatten"]))}
+        return _price(chance)
+    if kind == "restrict":
+        return {"level": chance.choice(["no-new-risk", "close-only", "cancel-all", "flatten"])}
+    if kind == "release":
+        return {}
+    wide = [None, None, chance.uniform(0.01, 3), chance.uniform(0.01, 3), -0.5]
+    return {
+        "bot": chance.choice("aaabc"),
+        "target": chance.choice([0.0, 1.0, 1.0, -1.0, -1.0, 0.5, -0.5, 0.123456789]),
+        "order": chance.choice(["market", "market", "limit", "stop", "stop-limit"]),
+        "limit": chance.uniform(-1, 1),
+        "trigger": chance.uniform(-1, 1),
+        "stop": chance.choice(wide),
+        "take_profit": chance.choice(wide),
+        "trail": chance.choice([None, None, 0.01, 0.5, 1.2345]),
+    }
+
+
+def _price(chance: Random) -> dict[str, Any]:
+    return {
+        "open": chance.choice([0.0, 0.0, chance.gauss(0, 0.5), chance.gauss(0, 2)]),
+        "moves": [chance.gauss(0, 1) for _ in range(3)],
+        "volume": chance.choice([0.0, 0.5, 3.0, 40.0, 234.567, 5000.0]),
+    }
 
 
 @st.composite
 def desks(draw: st.DrawFn) -> dict[str, Any]:
-    some = st.one_of(st.none(), st.sampled_from([Decimal("0.3"), Decimal("0.05")]))
     return {
         "sizing": draw(
             st.sampled_from(
                 [
                     Sizing(method="quantity", value=Decimal("7.77")),
-                    Sizing(method="fraction", value=Decimal("0.4")),
+                    Sizing(method="fraction", value=Decimal("0.3")),
                     Sizing(method="fraction", value=Decimal(1)),
                     Sizing(method="risk", value=Decimal("0.003")),
                     Sizing(method="all-in"),
@@ -71,10 +87,10 @@ def desks(draw: st.DrawFn) -> dict[str, Any]:
             participation=draw(st.sampled_from([None, Decimal("0.1")])),
         ),
         "limits": Limits(
-            daily_loss=draw(some),
+            daily_loss=draw(st.sampled_from([None, Decimal("0.05")])),
             positions=draw(st.sampled_from([None, 2])),
-            position_fraction=draw(some),
-            symbol_fraction=draw(some),
+            position_fraction=draw(st.sampled_from([None, Decimal("0.31")])),
+            symbol_fraction=draw(st.sampled_from([None, Decimal("0.6")])),
             cooldown=draw(st.sampled_from([None, 90])),
         ),
         "symbol": {
@@ -87,19 +103,24 @@ def desks(draw: st.DrawFn) -> dict[str, Any]:
 def act(desk: Desk, kind: str, fields: dict[str, Any]) -> None:
     price = desk.state_price() or 100.0
 
-    def near(move: float | None) -> float | None:
-        return None if move is None else max(round(price + move, 2), 0.01)
+    def near(move: float, base: float = price) -> float:
+        return max(round(base + move, 2), 0.01)
 
     if kind == "price":
-        opened = near(fields["open"]) or 0.01
-        others = [max(round(opened + move, 2), 0.01) for move in fields["moves"]]
-        if desk.decider.rules.symbols["market.sim.BTC-USDT"].source == "trades":
+        opened = near(fields["open"])
+        others = [near(move, opened) for move in fields["moves"]]
+        if desk.decider.rules.symbols[KEY].source == "trades":
             desk.trade(opened, fields["volume"])
         else:
             desk.bar(opened, max(opened, *others), min(opened, *others), others[0], fields["volume"])
     elif kind == "want":
-        asked = {name: near(fields[name]) for name in ("limit", "trigger", "stop", "take_profit")}
-        desk.want(fields["target"], fields["bot"], order=fields["order"], trail=fields["trail"], **asked)
+        sign = -1 if fields["target"] < 0 else 1
+        entry = {name: near(fields[name]) for name in ("limit", "trigger")}
+        sides = {"stop": -sign, "take_profit": sign}
+        order = fields["order"]
+        level = entry["limit"] if "limit" in order else entry["trigger"] if order == "stop" else price
+        asked = {name: near(side * fields[name], level) for name, side in sides.items() if fields[name] is not None}
+        desk.want(fields["target"], fields["bot"], order=fields["order"], trail=fields["trail"], **entry, **asked)
     elif kind == "restrict":
         desk.restrict(fields["level"])
     else:
@@ -151,7 +172,7 @@ class Book:
         assert fact.leaves == (self.qty[fact.order] or ZERO) - self.filled[fact.order]
         if not fact.leaves:
             self.ended[fact.order] = "filled"
-        assert fact.qty % self.desk.decider.rules.symbols["market.sim.BTC-USDT"].lot == 0
+        assert fact.qty % self.desk.decider.rules.symbols[KEY].lot == 0
         before = self.positions[fact.bot]
         after = self.positions[fact.bot] = before + sign * fact.qty
         assert fact.position == after
@@ -200,7 +221,7 @@ class Book:
     def _state(self) -> None:
         state = self.desk.state
         assert state.cash == self.cash
-        working = state.markets["market.sim.BTC-USDT"].orders
+        working = state.markets[KEY].orders
         assert list(working) == [name for name in self.orders if name not in self.ended]
         for bot, book in state.books.items():
             assert (book.position, book.cost) == (self.positions[bot], self.costs[bot])
@@ -217,29 +238,29 @@ class Book:
             assert len(busy | {bot for bot, size in self.positions.items() if size}) <= limit
 
 
-# Slow examples are this machine's affair, not a finding: a run tells the account up to forty facts.
-@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
-@given(desks(), st.lists(actions(), min_size=4, max_size=40))
-def test_every_run_conserves_money_and_keeps_its_limits(config: dict[str, Any], script: list[tuple[str, Any]]) -> None:
+# Slow examples are this machine's affair, not a finding: a run tells the account up to ninety facts.
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(desks(), st.integers(0, 2**32), st.integers(30, 90))
+def test_every_run_conserves_money_and_keeps_its_limits(config: dict[str, Any], seed: int, length: int) -> None:
     """`Desk` checks besides that each decision is made alike twice and leaves the state alone."""
     desk = Desk(cash=CASH, **config)
     book = Book(desk)
     done = 0
     with localcontext(EXACT):
-        for kind, fields in script:
+        for kind, fields in script_of(seed, length):
             act(desk, kind, fields)
             for turn in desk.turns[done:]:
                 book.turn(turn)
             done = len(desk.turns)
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
-@given(desks(), st.lists(actions(), min_size=4, max_size=40))
-def test_a_restart_at_any_step_goes_on_alike(config: dict[str, Any], script: list[tuple[str, Any]]) -> None:
+@settings(max_examples=75, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(desks(), st.integers(0, 2**32), st.integers(30, 90))
+def test_a_restart_at_any_step_goes_on_alike(config: dict[str, Any], seed: int, length: int) -> None:
     """The second account knows only what stands on the tape, in its stored form, and decides each step as the first."""
     desk, twin = Desk(cash=CASH, **config), Desk(cash=CASH, **config)
     done = 0
-    for kind, fields in script:
+    for kind, fields in script_of(seed, length):
         act(desk, kind, fields)
         for entry, facts in desk.turns[done:]:
             stored = CODEC.decode(CODEC.encode(entry.decision)).facts
