@@ -37,7 +37,7 @@ def rows(count: int = 12) -> list[tuple[float, float, float, float, float]]:
 
 def binance(unit: int = 1_000, header: bool = False) -> bytes:
     start = 1_704_067_200 * unit
-    names = "open_time,open,high,low,close,volume,close_time,quote_volume,count,taker_buy_volume,taker_buy_quote_volume,ignore"
+    names = "open_time,open,high,low,close,volume,close_time,quote_volume,count,taker_volume,taker_quote,ignore"
     lines = [names] if header else []
     for i, (o, h, l, c, v) in enumerate(rows()):
         at = start + i * 60 * unit
@@ -49,7 +49,9 @@ def stamped(pattern: str, template: str, header: str = "", count: int = 12, step
     lines = [header] if header else []
     for i, (o, h, l, c, v) in enumerate(rows(count)):
         at = datetime.fromtimestamp(1_704_067_200 + i * step, UTC).strftime(pattern)
-        lines.append(template.format(at=at, s=1_704_067_200 + i * step, ms=i * step * 1_000, o=o, h=h, l=l, c=c, v=v, i=i))
+        lines.append(
+            template.format(at=at, s=1_704_067_200 + i * step, ms=i * step * 1_000, o=o, h=h, l=l, c=c, v=v, i=i)
+        )
     return text_of(lines)
 
 
@@ -66,7 +68,10 @@ def ccxt() -> bytes:
 
 
 def kraken_trades() -> bytes:
-    table = [[f"{o:.5f}", f"{v + 1:.8f}", 1_704_067_200 + i + 0.1234567, "bs"[i % 2], "l", "", 500 + i] for i, (o, _, _, _, v) in enumerate(rows())]
+    table = [
+        [f"{o:.5f}", f"{v + 1:.8f}", 1_704_067_200 + i + 0.1234567, "bs"[i % 2], "l", "", 500 + i]
+        for i, (o, _, _, _, v) in enumerate(rows())
+    ]
     return json.dumps({"error": [], "result": {"XBTUSDT": table, "last": "1704067300000000000"}}).encode()
 
 
