@@ -14,13 +14,14 @@ from events.decision import Recorded
 from events.fact import Fact
 from events.feed import observed
 from events.market import Candle, Trade
-from events.trading import Fill, Signal
+from events.trading import Fill, OrderCancelled, OrderPlaced, RiskRefused, Signal
 
 VENUE, SYMBOL = "sim", "BTC-USDT"
 MINUTE = timeframe.MINUTE
 START = 20_000 * timeframe.DAY
 FREE = Fees(maker=Decimal(0), taker=Decimal(0))
 IDEAL = FillModel(slippage=Decimal(0), participation=None)
+TENTH = FillModel(slippage=Decimal(0), participation=Decimal("0.1"))
 F = TypeVar("F", bound=Fact)
 
 Turn = tuple[Recorded, tuple[Fact, ...]]
@@ -118,6 +119,16 @@ class Desk(Account):
     def fills(self) -> list[tuple[str, str, str, str]]:
         """(role, side, quantity, price) of each fill so far."""
         return [(one.role, one.side, text(one.qty), text(one.price)) for one in self.every(Fill)]
+
+    def refusal(self) -> str:
+        """The reason of the last refusal, or nothing."""
+        found = self.every(RiskRefused)
+        return found[-1].reason if found else ""
+
+    def cancels(self) -> list[tuple[str, str]]:
+        """(role, reason) of each cancel so far."""
+        roles = {one.order: one.role for one in self.every(OrderPlaced)}
+        return [(roles[one.order], one.reason) for one in self.every(OrderCancelled)]
 
     def position(self, bot: str = "a") -> str:
         return text(self.state.books[bot].position)
