@@ -1,0 +1,42 @@
+"""The projector as a Ray actor: one process that keeps the read model up with the tape."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import ray
+
+from infra.services import Endpoints
+from infra.tapes.jetstream import JetStreamTape
+from projections.shell import Projector
+
+
+class ProjectorWorker:
+    """What the Ray actor runs. `run` owns the loop; whoever supervises it calls it again after an exception."""
+
+    def __init__(self, url: str, tape: str, replicas: int, dsn: str) -> None:
+        self._url, self._tape, self._replicas, self._dsn = url, tape, replicas, dsn
+        self._projector: Projector | None = None
+
+    async def run(self) -> None:
+        """Returns only by an exception. A database that is away is none: it is waited for."""
+        tape = await JetStreamTape.connect(self._url, self._tape, replicas=self._replicas, create=False)
+        self._projector = Projector(self._dsn, tape)
+        try:
+            await self._projector.run()
+        finally:
+            await tape.close()
+
+    async def progress(self) -> dict[str, int]:
+        """The last tape sequence that is committed, and the process id."""
+        return {"at": self._projector.at if self._projector else 0, "pid": os.getpid()}
+
+
+def spawn_projector(endpoints: Endpoints, tape: JetStreamTape) -> Any:
+    """The process; `run` is not called yet. It counts no CPU: trading must never wait for a place because of it."""
+    return (
+        ray.remote(ProjectorWorker)
+        .options(name="projector", num_cpus=0, max_restarts=-1, max_task_retries=0)
+        .remote(endpoints.nats_url, tape.name, tape.replicas, endpoints.postgres_dsn)
+    )

@@ -1,0 +1,96 @@
+"""The views of the system itself: bots, commands, sessions, actors and the quarantine."""
+
+from __future__ import annotations
+
+from events.control import (
+    ActorClaimed,
+    ActorHalted,
+    BotPaused,
+    BotResumed,
+    BotStarted,
+    PauseBot,
+    Quarantined,
+    ReleaseTrading,
+    RestrictTrading,
+    ResumeBot,
+    SessionStarted,
+    StopSession,
+    Unreadable,
+)
+from events.decision import Recorded
+from events.fact import kind
+from events.trading import Fill, Signal
+
+from .rows import Rows, moment
+from .state import State
+
+_NOTHING = (None,) * 7  # account, venue, symbol, timeframe, state, reason, strategy: see the table `bots`
+
+
+def started(state: State, rows: Rows, entry: Recorded, n: int, fact: BotStarted) -> None:
+    at = moment(fact.ts)
+    market = (fact.account, fact.venue, fact.symbol, fact.timeframe)
+    how = (fact.strategy, fact.version, fact.params)
+    rows.merge("bots", (fact.bot,), *market, "started", None, *how, None, None, None, at, at, entry.seq)
+
+
+def switched(state: State, rows: Rows, entry: Recorded, n: int, fact: BotPaused | BotResumed) -> None:
+    now = "paused" if isinstance(fact, BotPaused) else "started"
+    nothing = (None,) * 4
+    rest = (None,) * 7
+    rows.merge("bots", (fact.bot,), *nothing, now, fact.reason, *rest, moment(fact.ts), entry.seq)
+
+
+def wanted(state: State, rows: Rows, entry: Recorded, n: int, fact: Signal) -> None:
+    rest = (None, None, None)
+    rows.merge("bots", (fact.bot,), *_NOTHING, None, None, fact.target, *rest, moment(fact.ts), entry.seq)
+
+
+def held(state: State, rows: Rows, entry: Recorded, n: int, fact: Fill) -> None:
+    now = (None, None, None, fact.position, fact.average, None)
+    rows.merge("bots", (fact.bot,), *_NOTHING, *now, moment(fact.ts), entry.seq)
+
+
+def command(
+    state: State,
+    rows: Rows,
+    entry: Recorded,
+    n: int,
+    fact: PauseBot | ResumeBot | RestrictTrading | ReleaseTrading | StopSession,
+) -> None:
+    match fact:
+        case PauseBot() | ResumeBot():
+            target, level = fact.bot, ""
+        case RestrictTrading():
+            target, level = fact.account, fact.level
+        case ReleaseTrading():
+            target, level = fact.account, ""
+        case StopSession():
+            target, level = "", ""
+    at, known_at = moment(fact.ts), moment(entry.known_at)
+    rows.add("commands", entry.seq, n, kind(fact), target, at, fact.by, level, fact.reason, known_at)
+
+
+def session(state: State, rows: Rows, entry: Recorded, n: int, fact: SessionStarted) -> None:
+    rows.add("sessions", entry.seq, n, moment(fact.ts), fact.plan, fact.hash, moment(entry.known_at))
+
+
+def claimed(state: State, rows: Rows, entry: Recorded, n: int, fact: ActorClaimed) -> None:
+    claim = (fact.epoch, fact.writer, moment(entry.known_at), entry.seq)
+    rows.merge("actors", (fact.actor,), "claimed", *claim, None, None, None, None, entry.seq)
+
+
+def halted(state: State, rows: Rows, entry: Recorded, n: int, fact: ActorHalted) -> None:
+    halt = (moment(entry.known_at), fact.at, fact.reason, fact.detail)
+    rows.merge("actors", (fact.actor,), "halted", None, None, None, None, *halt, entry.seq)
+
+
+def quarantined(state: State, rows: Rows, entry: Recorded, n: int, fact: Quarantined) -> None:
+    at, known_at = moment(fact.ts), moment(entry.known_at)
+    what = (fact.source, at, fact.reason, fact.detail, fact.raw)
+    rows.add("quarantine", entry.seq, n, "quarantined", *what, known_at)
+
+
+def unreadable(state: State, rows: Rows, entry: Recorded, n: int, fact: Unreadable) -> None:
+    what = (fact.subject, None, "unreadable", fact.reason, fact.raw)
+    rows.add("quarantine", entry.seq, n, "unreadable", *what, moment(entry.known_at))

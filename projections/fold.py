@@ -1,0 +1,103 @@
+"""From recorded entries to rows: pure. The same entries give the same rows and state, however they are batched."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from decimal import Context, localcontext
+from functools import lru_cache
+from typing import Any
+
+from events import control as c
+from events import market as m
+from events import trading as t
+from events.decision import Recorded
+from events.fact import Fact
+
+from . import control, market, money, orders
+from .rows import Rows
+from .state import State
+
+PROJECTION = "tickertape"
+VERSION = 1
+"""Of tables and folds together: raise it when rows come out differently, and a rebuild is asked for."""
+
+View = Callable[[State, Rows, Recorded, int, Any], None]
+
+_EXACT = Context(prec=200)
+
+_ANYONES: dict[type[Fact], tuple[tuple[str, View], ...]] = {
+    c.ActorClaimed: (("actors", control.claimed),),
+    c.ActorHalted: (("actors", control.halted),),
+    c.Quarantined: (("quarantine", control.quarantined),),
+    c.Unreadable: (("quarantine", control.unreadable),),
+}
+"""Facts that mean the same whoever says them."""
+
+_OWN: dict[str, dict[type[Fact], tuple[tuple[str, View], ...]]] = {
+    "feed": dict.fromkeys(market.FEED, (("feeds", market.feed),)),
+    "market": {
+        m.Candle: (("candles", market.candle), ("money", money.marked)),
+        m.CandleBackfilled: (("candles", market.candle),),
+        m.CandleRevised: (("candles", market.candle),),
+        m.CandleBlock: (("candles", market.block),),
+        m.GapFound: (("gaps", market.gap),),
+        m.GapFilled: (("gaps", market.gap),),
+        m.DataFlagged: (("data_quality", market.flagged),),
+    },
+    "bot": {
+        c.BotStarted: (("bots", control.started),),
+        c.BotPaused: (("bots", control.switched),),
+        c.BotResumed: (("bots", control.switched),),
+        t.Signal: (("signals", orders.signal), ("bots", control.wanted)),
+    },
+    "account": {
+        c.AccountOpened: (("money", money.opened),),
+        c.TradingRestricted: (("money", money.restricted),),
+        c.TradingReleased: (("money", money.restricted),),
+        t.RiskApproved: (("risk", orders.verdict),),
+        t.RiskRefused: (("risk", orders.verdict),),
+        t.OrderPlaced: (("orders", orders.placed),),
+        t.OrderTriggered: (("orders", orders.triggered),),
+        t.OrderAmended: (("orders", orders.amended),),
+        t.OrderCancelled: (("orders", orders.ended),),
+        t.OrderRejected: (("orders", orders.ended),),
+        t.Fill: (
+            ("fills", orders.fill),
+            ("orders", orders.filled),
+            ("money", money.filled),
+            ("bots", control.held),
+        ),
+    },
+    "command": dict.fromkeys(
+        (c.PauseBot, c.ResumeBot, c.RestrictTrading, c.ReleaseTrading, c.StopSession), (("commands", control.command),)
+    ),
+    "session": {c.SessionStarted: (("sessions", control.session),)},
+}
+"""By the entity that may say it: a candle on a feed is not a validated one."""
+
+
+@lru_cache(maxsize=65_536)
+def _views(actor: str) -> dict[type[Fact], tuple[tuple[str, View], ...]]:
+    return {**_ANYONES, **_OWN.get(actor.partition(".")[0], {})}
+
+
+def fold(state: State, entries: Iterable[Recorded]) -> Rows:
+    """The rows of a batch; `state` is changed in place. What a view cannot project is parked, for that view alone."""
+    rows = Rows()
+    with localcontext(_EXACT):
+        for entry in entries:
+            views = _views(entry.actor)
+            for n, fact in enumerate(entry.decision.facts):
+                for name, view in views.get(type(fact), ()):
+                    try:
+                        view(state, rows, entry, n, fact)
+                    except Exception as error:  # whatever it is, the other views go on, and the table says so
+                        rows.park(entry.seq, n, name, f"{type(error).__name__}: {error}")
+    return rows
+
+
+def parked(entry: Recorded, reason: str) -> Rows:
+    """An entry whose rows the database refuses: none of its facts is projected."""
+    rows = Rows()
+    rows.park(entry.seq, 0, "all", reason)
+    return rows

@@ -1,0 +1,108 @@
+"""The views of market data: candles, series, feeds, gaps and data quality."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from events.block import unpack
+from events.decision import Recorded
+from events.fact import Fact, kind
+from events.market import (
+    Book,
+    Candle,
+    CandleBackfilled,
+    CandleBlock,
+    CandleRevised,
+    DataFlagged,
+    FeedHeartbeat,
+    FeedInterrupted,
+    FeedOpened,
+    GapFilled,
+    GapFound,
+    Quote,
+    Trade,
+)
+
+from .candles import NEVER, Bar, Block
+from .rows import Rows, moment
+from .state import State
+
+_ORIGINS = {Candle: "live", CandleBackfilled: "backfilled", CandleRevised: "revised"}
+
+
+def candle(state: State, rows: Rows, entry: Recorded, n: int, fact: Candle | CandleBackfilled | CandleRevised) -> None:
+    key = (fact.venue, fact.symbol, fact.timeframe)
+    bar = Bar(
+        fact.ts,
+        fact.open,
+        fact.high,
+        fact.low,
+        fact.close,
+        fact.volume,
+        fact.count,
+        _ORIGINS[type(fact)],
+        entry.seq,
+        entry.known_at,
+    )
+    state.series[key] = rows.candles.add(key, state.series.get(key, NEVER), bar)
+
+
+def block(state: State, rows: Rows, entry: Recorded, n: int, fact: CandleBlock) -> None:
+    key = (fact.venue, fact.symbol, fact.timeframe)
+    if fact.rows:
+        found = Block(unpack(fact), entry.seq, entry.known_at)
+        state.series[key] = rows.candles.add_block(key, state.series.get(key, NEVER), found)
+
+
+def feed(state: State, rows: Rows, entry: Recorded, n: int, fact: Any) -> None:
+    """The newest event of each feed, whatever it is."""
+    last = fact.ts
+    if isinstance(fact, CandleBlock):
+        columns = unpack(fact)
+        if not len(columns):
+            return
+        last = int(columns.ts[-1])
+    opened = complete = interrupted = reason = None
+    if isinstance(fact, FeedOpened):
+        opened, complete = moment(fact.ts), moment(fact.complete_from)
+    elif isinstance(fact, FeedInterrupted):
+        interrupted, reason = moment(fact.ts), fact.reason
+    rows.merge(
+        "feeds",
+        (fact.venue, fact.symbol),
+        kind(fact),
+        moment(last),
+        opened,
+        complete,
+        interrupted,
+        reason,
+        entry.seq,
+        moment(entry.known_at),
+    )
+
+
+def gap(state: State, rows: Rows, entry: Recorded, n: int, fact: GapFound | GapFilled) -> None:
+    key = (fact.venue, fact.symbol, fact.timeframe, moment(fact.first))
+    when = (moment(entry.known_at), entry.seq)
+    known = ("found", *when, None, None) if isinstance(fact, GapFound) else ("filled", None, None, *when)
+    rows.merge("gaps", key, moment(fact.last), fact.missing, *known)
+
+
+def flagged(state: State, rows: Rows, entry: Recorded, n: int, fact: DataFlagged) -> None:
+    at, known_at = moment(fact.ts), moment(entry.known_at)
+    rows.add("data_quality", entry.seq, n, fact.venue, fact.symbol, at, fact.issue, fact.detail, known_at)
+
+
+FEED: tuple[type[Fact], ...] = (
+    Trade,
+    Quote,
+    Book,
+    Candle,
+    CandleBackfilled,
+    CandleRevised,
+    CandleBlock,
+    FeedOpened,
+    FeedHeartbeat,
+    FeedInterrupted,
+)
+"""What feeds say."""

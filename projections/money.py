@@ -1,0 +1,162 @@
+"""The views of money: round trips, open positions, accounts and their equity. All sums are exact."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from events.control import AccountOpened, TradingReleased, TradingRestricted
+from events.decision import Recorded
+from events.market import Candle
+from events.timeframe import MINUTE
+from events.trading import Fill
+
+from .orders import READ
+from .rows import Rows, moment
+from .state import ZERO, Account, Holder, Market, MarketKey, Position, State
+
+
+def opened(state: State, rows: Rows, entry: Recorded, n: int, fact: AccountOpened) -> None:
+    moment(fact.ts)
+    cash = Decimal(fact.cash)
+    if not cash.is_finite():
+        raise ValueError(f"an account cannot hold {fact.cash}")
+    account = state.accounts[fact.account] = Account(fact.ts, fact.currency, cash, cash, peak=cash)
+    _put_equity(rows, entry, fact.account, account, fact.ts)
+
+
+def restricted(state: State, rows: Rows, entry: Recorded, n: int, fact: TradingRestricted | TradingReleased) -> None:
+    moment(fact.ts)
+    account = state.accounts.get(fact.account)
+    if account is None:
+        raise ValueError(f"account {fact.account!r} was never opened")
+    account.restricted = fact.level if isinstance(fact, TradingRestricted) else ""
+    _put_account(rows, entry, fact.account, account, fact.ts)
+
+
+def marked(state: State, rows: Rows, entry: Recorded, n: int, fact: Candle) -> None:
+    """The newest close is the mark of its market. Late bars, which nobody could have traded on, mark nothing."""
+    key = (fact.venue, fact.symbol)
+    market = _market(state, key)
+    if fact.ts < market.ts:
+        return
+    mark, before = Decimal(repr(fact.close)), market.mark
+    if not mark.is_finite():
+        raise ValueError(f"{fact.close} is no price")
+    if market.positions:
+        moment(fact.ts)
+    market.mark, market.ts = mark, fact.ts
+    if not market.positions or before is None or mark == before:
+        return
+    for (name, _), position in market.positions.items():
+        state.accounts[name].held += position.qty * (mark - before)
+    for holder, position in market.positions.items():
+        _put_position(rows, entry, holder, key, position, mark, fact.ts)
+        _put_equity(rows, entry, holder[0], state.accounts[holder[0]], fact.ts)
+
+
+def filled(state: State, rows: Rows, entry: Recorded, n: int, fact: Fill) -> None:
+    """The fill says what the position and the cash are after it; the round trip is added up here."""
+    moment(fact.ts)
+    key, holder = (fact.venue, fact.symbol), (fact.account, fact.bot)
+    market, account = _market(state, key), state.accounts.get(fact.account)
+    if account is None:
+        account = state.accounts[fact.account] = Account(fact.ts, "", fact.cash, fact.cash, peak=fact.cash)
+    mark = market.mark = fact.price if market.mark is None else market.mark
+    position = market.positions.get(holder)
+    before, after = position.qty if position is not None else ZERO, fact.position
+    account.cash = fact.cash
+    account.held += (after - before) * mark
+    closing, fee = fact.qty, fact.fee
+    if position is not None and before * after < 0:  # through zero: one round trip ends, the next one begins
+        closing = abs(before)
+        fee = READ.divide(fact.fee * closing, fact.qty)
+    if position is not None and (abs(after) < abs(before) or before * after < 0):
+        _exit(position, closing, fee, fact)
+        if not after or before * after < 0:
+            _put_trade(rows, entry, n, position, before > 0, fact)
+            del market.positions[holder]
+            position = None
+    if after and (position is None or abs(after) > abs(before)):
+        position = position or market.positions.setdefault(holder, Position(fact.ts, fact.role))
+        crossed = before * after < 0
+        _enter(position, fact.qty - closing if crossed else fact.qty, fact.fee - fee if crossed else fact.fee, fact)
+    if position is None:
+        rows.drop("positions", (*holder, *key))
+    else:
+        position.qty, position.average = after, fact.average
+        _put_position(rows, entry, holder, key, position, mark, fact.ts)
+    _put_equity(rows, entry, fact.account, account, fact.ts)
+
+
+def _enter(position: Position, qty: Decimal, fee: Decimal, fact: Fill) -> None:
+    position.entered += qty
+    position.entered_value += qty * fact.price
+    position.fees += fee
+    position.fills += 1
+
+
+def _exit(position: Position, qty: Decimal, fee: Decimal, fact: Fill) -> None:
+    position.exited += qty
+    position.exited_value += qty * fact.price
+    position.realized += fact.realized
+    position.fees += fee
+    position.fills += 1
+
+
+def _market(state: State, key: MarketKey) -> Market:
+    market = state.markets.get(key)
+    if market is None:
+        market = state.markets[key] = Market()
+    return market
+
+
+def _put_trade(rows: Rows, entry: Recorded, n: int, trip: Position, long: bool, fact: Fill) -> None:
+    pnl = trip.realized - trip.fees
+    rows.add(
+        "trades",
+        entry.seq,
+        n,
+        fact.account,
+        fact.bot,
+        fact.venue,
+        fact.symbol,
+        "long" if long else "short",
+        trip.entered,
+        moment(trip.opened),
+        READ.divide(trip.entered_value, trip.entered),
+        trip.role,
+        moment(fact.ts),
+        READ.divide(trip.exited_value, trip.exited),
+        fact.role,
+        trip.fills,
+        trip.realized,
+        trip.fees,
+        pnl,
+        float(READ.divide(pnl, trip.entered_value)) if trip.entered_value else 0.0,
+        fact.ts - trip.opened,
+        moment(entry.known_at),
+    )
+
+
+def _put_position(
+    rows: Rows, entry: Recorded, holder: Holder, key: MarketKey, position: Position, mark: Decimal, ts: int
+) -> None:
+    unrealized = READ.plus(position.qty * (mark - position.average))
+    what = (position.qty, position.average, mark, unrealized, position.fees)
+    rows.put("positions", (*holder, *key), *what, moment(position.opened), moment(ts), entry.seq)
+
+
+def _put_equity(rows: Rows, entry: Recorded, name: str, account: Account, ts: int) -> None:
+    equity = account.equity
+    if equity > account.peak:
+        account.peak = equity
+    minute = moment(-(-ts // MINUTE) * MINUTE)
+    fall = float(account.peak - equity) / float(account.peak) if account.peak > 0 else 0.0
+    rows.put("equity", (name, minute), account.cash, equity, account.peak, fall, entry.seq)
+    _put_account(rows, entry, name, account, ts)
+
+
+def _put_account(rows: Rows, entry: Recorded, name: str, account: Account, ts: int) -> None:
+    money = (account.initial, account.cash, account.equity, account.peak)
+    opened_at = moment(account.opened)
+    rows.put("accounts", (name,), account.currency, opened_at, *money, account.restricted, moment(ts), entry.seq)
