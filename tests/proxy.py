@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Coroutine
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 Chooser = Callable[[bytes, bytes], bool]
@@ -33,6 +34,7 @@ class Proxy:
         self._left = 0
         self._chooser: Chooser = is_ack
         self._cut = False
+        self._closing = False
         self.lost: list[bytes] = []
 
     @property
@@ -52,37 +54,32 @@ class Proxy:
     ) -> None:
         assert self._server is not None
         self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._closing = True
         for writer in self._writers:
-            writer.close()
+            writer.transport.abort()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        ends = [writer]
         self._writers.add(writer)
         try:
             up_reader, up_writer = await asyncio.open_connection(self._upstream.hostname, self._upstream.port)
+            ends.append(up_writer)
+            self._writers.add(up_writer)
+            if not self._closing:
+                await _first(_copy(reader, up_writer), self._filter(up_reader, writer))
         except OSError:  # the server is away: so is what stands before it
-            writer.close()
-            return
-        self._writers.add(up_writer)
-        ways = [
-            asyncio.ensure_future(_copy(reader, up_writer)),
-            asyncio.ensure_future(self._filter(up_reader, writer)),
-        ]
-        try:
-            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+            pass
         finally:
-            for way in ways:
-                way.cancel()
-            await asyncio.gather(*ways, return_exceptions=True)
-            for end in (writer, up_writer):
-                end.close()
+            for end in ends:
+                end.transport.abort()
                 self._writers.discard(end)
+                with contextlib.suppress(OSError):
+                    await end.wait_closed()
 
     async def _filter(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while True:
@@ -98,6 +95,15 @@ class Proxy:
                     continue
             writer.write(line + payload)
             await writer.drain()
+
+
+async def _first(*ways: Coroutine[Any, Any, None]) -> None:
+    """Runs both until one ends, as it does with its connection."""
+    tasks = [asyncio.ensure_future(way) for way in ways]
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -23,7 +23,7 @@ API_TIMEOUT_S = 5.0  # a healthy server answers in milliseconds, an R3 group ami
 NO_MESSAGE = 10037
 NO_STREAM = 10059
 NAME_IN_USE = 10058
-_RETRIED_API_ERRORS = {10008, 10009, 10074, 10076}  # no leader yet, not enough peers, still coming up
+_RETRIED_API_ERRORS = {10004, 10005, 10008, 10009}  # a cluster that still comes up: no quorum, peers or leader
 
 BusTrouble = (nats.errors.Error, OSError, asyncio.TimeoutError)
 """What a request may raise while the connection or the server is away."""
