@@ -42,6 +42,7 @@ class SymbolDecider:
         self.actor = subjects.market(plan.venue, plan.symbol)
         self.inbox: tuple[str, ...] = (f"{subjects.feed(plan.venue, plan.symbol)}.>",)
         self._rules = rules = Rules(plan, jump)
+        self._unheard = frozenset((Quote, Book) if rules.trades else (Quote, Book, Trade))
         # The common case, a bar in order with nothing to build from it, is worth a way of its own.
         self._plain, self._step, self._jump = not rules.trades and not rules.higher, rules.step, jump
 
@@ -49,7 +50,7 @@ class SymbolDecider:
         return empty(len(self._rules.higher))
 
     def hears(self, entry: Recorded) -> bool:
-        return True
+        return any(type(fact) not in self._unheard for fact in entry.decision.facts)
 
     def observe(self, state: SymbolState, entry: Recorded) -> None:
         if self._rules.trades:

@@ -38,6 +38,8 @@ def entries(messages: Iterable[Fact | Sequence[Fact]]) -> list[Recorded]:
 
 
 def step(decider: SymbolDecider, state: SymbolState, one: Recorded) -> tuple[Fact, ...]:
+    if not decider.hears(one):
+        return ()
     decider.observe(state, one)
     facts = decider.decide(state, one)
     for fact in facts:

@@ -66,6 +66,8 @@ COARSER = {
 @pytest.mark.parametrize("coin", ["BTC", "ETH", "BNB", "LINK", "LTC"])
 def test_binance_bars_add_up_to_every_coarser_file(coin: str, send: Sent) -> None:
     for base, coarser in COARSER.items():
+        if base == "1m" and send is live and coin not in ("BTC", "ETH"):
+            continue  # the longest files one by one only for two: the columns take all five
         columns = real.futures(coin, base)
         facts = play(SymbolDecider(plan(base=base, timeframes=coarser)), send(columns, base))
         since, through = int(columns.ts[0]) - micros(base), int(columns.ts[-1])

@@ -146,7 +146,7 @@ def check_higher(facts: list[Fact], flat: bool, first: int, last: int) -> None:
         same(bars(facts, name), wanted)
 
 
-@settings(max_examples=120, deadline=None)  # the machine that runs this may be busy
+@settings(max_examples=60, deadline=None)  # no deadline: the machine that runs this may be busy
 @given(feeds(), st.booleans())
 def test_any_feed_of_candles(messages: list[tuple[Fact, ...]], flat: bool) -> None:
     decider = SymbolDecider(plan(timeframes=HIGHER, empty="flat" if flat else "omit"))
@@ -247,7 +247,7 @@ def end_of(decider: SymbolDecider, messages: list[Any]) -> Any:
     return state.last, state.close, state.ladder
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.data(), st.booleans())
 def test_late_rows_of_blocks_fill_holes(data: st.DataObject, single: bool) -> None:
     """A hole filled by a block or by single bars: nothing is missing in the end, in any timeframe."""
@@ -292,7 +292,7 @@ def trade_feeds(draw: st.DrawFn) -> list[tuple[Fact, ...]]:
     return messages
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(trade_feeds(), st.booleans())
 def test_any_feed_of_trades(messages: list[tuple[Fact, ...]], flat: bool) -> None:
     decider = SymbolDecider(plan(source="trades", timeframes=HIGHER, empty="flat" if flat else "omit"))
