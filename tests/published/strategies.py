@@ -37,3 +37,11 @@ class CloseCross(Strategy):
         if before and side == -before:
             return Target(1.0 if side > 0 else 0.0)
         return None
+
+
+class BuyOnce(CloseCross):
+    """Buys at the first cross up and keeps it."""
+
+    def on_candle(self, candle: Candle, position: Position) -> Target | None:
+        wish = super().on_candle(candle, position)
+        return wish if wish is not None and wish.target > 0 and not position else None
