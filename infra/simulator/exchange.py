@@ -5,6 +5,9 @@ A minute is named by its number since 1970; minute m lasts from m * 60 s up to, 
 
 from __future__ import annotations
 
+from itertools import accumulate
+from operator import mul
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,9 +24,10 @@ SILENCE_MAX = 16
 LEVELS = 10
 TRADES_MAX = 10_000  # a minute; ids and counters are spaced by it
 SLOT_MS = 59_998  # trades of a minute are stamped from its first to its last but one millisecond
-_OCTAVES = 15  # the longest swing is 2^15 minutes, 23 days
+_OCTAVES = 13  # the longest swing is 2^13 minutes, nearly six days
 _PERIODS = 2 ** np.arange(1, _OCTAVES + 1, dtype=np.int64)[:, None]
-_HEIGHTS = np.sqrt(_PERIODS.astype(np.float64))
+# Each swing is 2^0.65 times as high as the one of half its length: more than in a random walk, so that trends last.
+_HEIGHTS = np.array([[height] for height in accumulate([1.5691681957935015] * _OCTAVES, mul)])
 
 
 class Trades:
@@ -39,8 +43,8 @@ class Trades:
 
 
 def drift(settings: SimulatorSettings, one: Pair, minutes: Ints) -> Floats:
-    """The log of price over base at the start of each minute: noise in octaves, each as high as the root of its
-    length, which makes it look like a random walk that always comes back."""
+    """The log of price over base at the start of each minute: noise in octaves (value noise), which looks like
+    a random walk with trends that always comes back."""
     keys = np.array([[key(settings.seed, one.symbol, "path", n)] for n in range(_OCTAVES)], np.uint64)
     places = minutes[None, :] + (keys % np.uint64(2**40)).astype(np.int64)
     cells, within = places // _PERIODS, (places % _PERIODS) / _PERIODS
@@ -50,7 +54,7 @@ def drift(settings: SimulatorSettings, one: Pair, minutes: Ints) -> Floats:
     total = np.zeros(len(minutes))
     for swing in swings:  # in this order, so that no summation strategy can change a bit
         total = total + swing
-    return total * (1.3 * one.volatility)
+    return total * (1.6 * one.volatility)
 
 
 def _grown(logs: Floats) -> Floats:
