@@ -17,18 +17,22 @@ from actors.lockstep import Router
 from actors.seat import Seat
 from events.control import ActorClaimed
 from events.decision import Decision, Recorded, digest_of
-from events.subjects import CLAIMED
-from events.tape import Tape
+from events.tape import LostRace, Tape
+
+CLAIMS_MAX = 5  # an earlier writer can come between once, for it stops then; more means that others claim as well
 
 
 class Gate(Protocol):
     """Decides when an actor may append. Free-running actors pass at once; in lock-step they wait for their turn."""
 
-    async def pass_through(self, actor: str, seq: int, *, wants: bool, at: int) -> None:
-        """Says that `actor` has dealt with `seq`; returns when it may append (where it `wants` to) and go on.
+    async def dealt(self, actor: str, seq: int, *, wants: bool, at: int) -> None:
+        """Says that `actor` has dealt with `seq`, and whether it wants to append a decision.
 
         `at` is where a decision caused by `seq` stood already, else 0.
         """
+
+    async def turn(self, actor: str, seq: int) -> None:
+        """Returns when the decision caused by `seq` may be appended."""
 
     async def appended(self, actor: str, seq: int, at: int) -> None:
         """Says that the decision caused by `seq` stands at sequence `at`."""
@@ -37,7 +41,9 @@ class Gate(Protocol):
 class OpenGate:
     """Everybody runs freely."""
 
-    async def pass_through(self, actor: str, seq: int, *, wants: bool, at: int) -> None: ...
+    async def dealt(self, actor: str, seq: int, *, wants: bool, at: int) -> None: ...
+
+    async def turn(self, actor: str, seq: int) -> None: ...
 
     async def appended(self, actor: str, seq: int, at: int) -> None: ...
 
@@ -70,18 +76,30 @@ class Host:
             by_actor[own.actor].recall(own)
 
     async def _claim(self, seat: Seat) -> None:
-        seat.epoch += 1
-        writer = f"{socket.gethostname()}/{os.getpid()}/{uuid.uuid4().hex}"
-        claim = Decision(digest_of(writer.encode()), 0, "", 0, (ActorClaimed(seat.actor, seat.epoch, writer),))
-        assert claim.kind == CLAIMED
-        seat.version = await self._tape.append(seat.actor, claim, expected=seat.version, epoch=seat.epoch)
+        """Fences earlier writers out. One that appends at this very moment is read up on, and loses its next race."""
+        for _ in range(CLAIMS_MAX):
+            seat.epoch += 1
+            writer = f"{socket.gethostname()}/{os.getpid()}/{uuid.uuid4().hex}"
+            claim = Decision(digest_of(writer.encode()), 0, "", 0, (ActorClaimed(seat.actor, seat.epoch, writer),))
+            try:
+                seat.version = await self._tape.append(seat.actor, claim, expected=seat.version, epoch=seat.epoch)
+                return
+            except LostRace as race:
+                lost = race
+                async for own in self._tape.read([f"{seat.actor}.>"], after=seat.version):
+                    seat.recall(own)
+        raise lost
 
     async def _deal(self, entry: Recorded) -> None:
+        """All hearers of this process decide before the first appends: in lock-step each one's report is waited for."""
+        due = []
         for seat in self._router.hearers(entry):
             decision = seat.react(entry)
-            await self._gate.pass_through(seat.actor, entry.seq, wants=decision is not None, at=seat.stood_at)
-            if decision is None:
-                continue
+            if decision is not None:
+                due.append((seat, decision))
+            await self._gate.dealt(seat.actor, entry.seq, wants=decision is not None, at=seat.stood_at)
+        for seat, decision in due:
+            await self._gate.turn(seat.actor, entry.seq)
             seat.version = await self._tape.append(seat.actor, decision, expected=seat.version, epoch=seat.epoch)
             self.decided += 1
             await self._gate.appended(seat.actor, entry.seq, seat.version)

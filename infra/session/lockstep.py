@@ -78,18 +78,19 @@ class LockstepGate:
         await client.subscribe(_asks(tape), cb=gate._asked)
         return gate
 
-    async def pass_through(self, actor: str, seq: int, *, wants: bool, at: int) -> None:
+    async def dealt(self, actor: str, seq: int, *, wants: bool, at: int) -> None:
         if seq <= self._settled:
-            return
-        if actor.startswith(FIRST):
-            if not wants:
-                await self._tell(Report(actor, seq, False, at))
             return
         if actor not in self._permitted:
             self._permitted[actor] = asyncio.Queue()
             await self._client.subscribe(_permits(self._tape, actor), cb=self._permit_for(actor))
-        await self._tell(Report(actor, seq, wants, at))
-        while wants and await self._permitted[actor].get() != seq:
+        if not (wants and actor.startswith(FIRST)):
+            await self._tell(Report(actor, seq, wants, at))
+
+    async def turn(self, actor: str, seq: int) -> None:
+        if seq <= self._settled or actor.startswith(FIRST):
+            return
+        while await self._permitted[actor].get() != seq:
             pass  # a permit that was sent twice
 
     async def appended(self, actor: str, seq: int, at: int) -> None:
