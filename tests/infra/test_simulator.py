@@ -6,7 +6,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from decimal import Decimal
-from itertools import pairwise, takewhile
+from itertools import islice, pairwise, takewhile
 from pathlib import Path
 
 import msgspec
@@ -17,8 +17,10 @@ from actors.roster import check
 from events.block import candles, unpack
 from events.digest import Digest
 from events.market import Book, Candle, CandleBlock, FeedHeartbeat, FeedInterrupted, FeedOpened, Trade
+from events.memory import MemoryTape
 from events.timeframe import MINUTE
 from infra.session.market import Stamped
+from infra.session.player import Player
 from infra.simulator import PAIRS, VENUE, SimulatorSettings, candle, columns, default_plan, resume, source, stream
 from infra.simulator.exchange import SILENCE_MAX, trades
 from infra.simulator.outages import WINDOW, outage
@@ -243,6 +245,17 @@ def test_a_fresh_tape_begins_at_the_quarter_of_an_hour_and_a_used_one_where_it_s
     assert next(begin(0, "")) == hour[0]
     ts, feed, _ = hour[500]
     assert next(begin(ts, feed)) == hour[501]
+
+
+async def test_a_tape_that_was_left_is_played_on_to_the_same_tape(hour: list[Stamped]) -> None:
+    begin, tape, end = source(SETTINGS, START), MemoryTape(), START + 10 * MINUTE
+    ts, feed = 0, ""
+    for stop in (30, 400, 10_000):
+        await Player(tape, None).play(islice(until(begin(ts, feed), end), stop))
+        ts, feed = tape.entries[-1].decision.ts, tape.entries[-1].actor
+    assert [(entry.actor, entry.decision) for entry in tape.entries] == [
+        message[1:] for message in until(iter(hour), end)
+    ]
 
 
 def test_a_stream_may_begin_in_an_outage() -> None:
