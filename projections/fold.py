@@ -14,6 +14,7 @@ from events.decision import Recorded
 from events.fact import Fact
 
 from . import control, market, money, orders
+from .plain import check
 from .rows import Rows
 from .state import State
 
@@ -88,11 +89,21 @@ def fold(state: State, entries: Iterable[Recorded]) -> Rows:
         for entry in entries:
             views = _views(entry.actor)
             for n, fact in enumerate(entry.decision.facts):
-                for name, view in views.get(type(fact), ()):
+                wanted = views.get(type(fact))
+                if wanted is None:
+                    continue
+                try:
+                    check(fact)
+                except ValueError as error:
+                    rows.park(entry.seq, n, "all", str(error))
+                    continue
+                for name, view in wanted:
                     try:
                         view(state, rows, entry, n, fact)
                     except Exception as error:  # whatever it is, the other views go on, and the table says so
                         rows.park(entry.seq, n, name, f"{type(error).__name__}: {error}")
+        market.settle_feeds(rows)
+        rows.settle()
     return rows
 
 

@@ -55,30 +55,27 @@ def block(state: State, rows: Rows, entry: Recorded, n: int, fact: CandleBlock) 
 
 
 def feed(state: State, rows: Rows, entry: Recorded, n: int, fact: Any) -> None:
-    """The newest event of each feed, whatever it is."""
+    """The newest event of each feed, whatever it is; its row is made when the batch ends."""
+    key = (fact.venue, fact.symbol)
     last = fact.ts
     if isinstance(fact, CandleBlock):
         columns = unpack(fact)
         if not len(columns):
             return
         last = int(columns.ts[-1])
-    opened = complete = interrupted = reason = None
+    moment(last)
     if isinstance(fact, FeedOpened):
-        opened, complete = moment(fact.ts), moment(fact.complete_from)
+        opened = (moment(fact.ts), moment(fact.complete_from), None, None)
+        rows.merge("feeds", key, kind(fact), None, *opened, entry.seq, moment(entry.known_at))
     elif isinstance(fact, FeedInterrupted):
-        interrupted, reason = moment(fact.ts), fact.reason
-    rows.merge(
-        "feeds",
-        (fact.venue, fact.symbol),
-        kind(fact),
-        moment(last),
-        opened,
-        complete,
-        interrupted,
-        reason,
-        entry.seq,
-        moment(entry.known_at),
-    )
+        interrupted = (None, None, moment(fact.ts), fact.reason)
+        rows.merge("feeds", key, kind(fact), None, *interrupted, entry.seq, moment(entry.known_at))
+    rows.feeds[key] = (type(fact), last, entry.seq, entry.known_at)
+
+
+def settle_feeds(rows: Rows) -> None:
+    for key, (fact, last, seq, known_at) in rows.feeds.items():
+        rows.merge("feeds", key, kind(fact), moment(last), None, None, None, None, seq, moment(known_at))
 
 
 def gap(state: State, rows: Rows, entry: Recorded, n: int, fact: GapFound | GapFilled) -> None:

@@ -11,7 +11,7 @@ from events.timeframe import MINUTE
 from events.trading import Fill
 
 from .orders import READ
-from .rows import Rows, moment
+from .rows import Row, Rows, moment
 from .state import ZERO, Account, Holder, Market, MarketKey, Position, State
 
 
@@ -141,9 +141,13 @@ def _put_trade(rows: Rows, entry: Recorded, n: int, trip: Position, long: bool, 
 def _put_position(
     rows: Rows, entry: Recorded, holder: Holder, key: MarketKey, position: Position, mark: Decimal, ts: int
 ) -> None:
+    rows.later("positions", holder + key, _position_row, holder + key, position, mark, ts, entry.seq)
+
+
+def _position_row(key: Row, position: Position, mark: Decimal, ts: int, seq: int) -> Row:
     unrealized = READ.plus(position.qty * (mark - position.average))
     what = (position.qty, position.average, mark, unrealized, position.fees)
-    rows.put("positions", (*holder, *key), *what, moment(position.opened), moment(ts), entry.seq)
+    return (*key, *what, moment(position.opened), moment(ts), seq)
 
 
 def _put_equity(rows: Rows, entry: Recorded, name: str, account: Account, ts: int) -> None:
@@ -157,6 +161,9 @@ def _put_equity(rows: Rows, entry: Recorded, name: str, account: Account, ts: in
 
 
 def _put_account(rows: Rows, entry: Recorded, name: str, account: Account, ts: int) -> None:
+    rows.later("accounts", (name,), _account_row, name, account, ts, entry.seq)
+
+
+def _account_row(name: str, account: Account, ts: int, seq: int) -> Row:
     money = (account.initial, account.cash, account.equity, account.peak)
-    opened_at = moment(account.opened)
-    rows.put("accounts", (name,), account.currency, opened_at, *money, account.restricted, moment(ts), entry.seq)
+    return (name, account.currency, moment(account.opened), *money, account.restricted, moment(ts), seq)

@@ -17,7 +17,7 @@ from events.trading import (
     Signal,
 )
 
-from .rows import Rows, moment
+from .rows import Row, Rows, moment
 from .state import Order, State
 
 READ = Context(prec=28)
@@ -145,9 +145,13 @@ def _open(state: State, fact: OrderTriggered | OrderAmended | OrderCancelled | O
 
 
 def _put(rows: Rows, entry: Recorded, order: Order, ts: int, reason: str = "") -> None:
-    rows.put(
-        "orders",
-        (order.account, order.order),
+    rows.later("orders", (order.account, order.order), _row, order, ts, reason, entry.seq)
+
+
+def _row(order: Order, ts: int, reason: str, seq: int) -> Row:
+    return (
+        order.account,
+        order.order,
         order.bot,
         order.venue,
         order.symbol,
@@ -167,5 +171,5 @@ def _put(rows: Rows, entry: Recorded, order: Order, ts: int, reason: str = "") -
         order.status,
         reason,
         moment(ts),
-        entry.seq,
+        seq,
     )

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
-import msgspec
+from events.fact import Fact
 
 from .candles import Candles
 from .tables import tables
 
 Row = tuple[Any, ...]
 
-_DIGITS_MAX = 1000  # far above any money, far below the limits of the type numeric
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -22,27 +21,6 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 def moment(ts: int) -> datetime:
     """Raises OverflowError outside of the years 1 to 9999, which is what can be read back."""
     return _EPOCH + timedelta(microseconds=ts)
-
-
-def checked(row: Row) -> Row:
-    """Raises ValueError for what PostgreSQL would refuse, so that it is known here and for one fact alone."""
-    for value in row:
-        kind = type(value)
-        if kind is str:
-            if "\0" in value:
-                raise ValueError("text with a zero byte")
-        elif kind is int:
-            if not -(2**63) <= value < 2**63:
-                raise ValueError(f"{value} does not fit in 64 bits")
-        elif kind is Decimal:
-            if not -_DIGITS_MAX < value.adjusted() < _DIGITS_MAX:
-                raise ValueError(f"a number with an exponent of {value.adjusted()}")
-        elif kind is dict:
-            if b"\\u0000" in msgspec.json.encode(value):
-                raise ValueError("text with a zero byte")
-        elif kind is list:
-            checked(tuple(value))
-    return row
 
 
 class Rows:
@@ -53,19 +31,31 @@ class Rows:
         self.logs: dict[str, list[Row]] = {table.name: [] for table in made if table.mode == "log"}
         self.latest: dict[str, dict[Row, Row | None]] = {t.name: {} for t in made if t.mode in ("put", "merge")}
         self.candles = Candles()
+        self.feeds: dict[tuple[str, str], tuple[type[Fact], int, int, int]] = {}
         self.parked: list[tuple[int, str, str]] = []
 
     def add(self, table: str, *row: Any) -> None:
-        self.logs[table].append(checked(row))
+        self.logs[table].append(row)
 
     def put(self, table: str, key: Row, *rest: Any) -> None:
-        self.latest[table][key] = checked(key + rest)
+        self.latest[table][key] = key + rest
+
+    def later(self, table: str, key: Row, build: Callable[..., Row], *args: Any) -> None:
+        """As `put`, but the row is built at the end of the batch: of many versions only the last one is."""
+        self.latest[table][key] = (build, args)
+
+    def settle(self) -> None:
+        """Builds what was put off."""
+        for latest in self.latest.values():
+            for key, row in latest.items():
+                if row is not None and len(row) == 2:
+                    latest[key] = row[0](*row[1])
 
     def merge(self, table: str, key: Row, *rest: Any) -> None:
         """A column that is None keeps what it was, in this batch and in the table."""
         rows = self.latest[table]
         before = rows.get(key)
-        row = checked(key + rest)
+        row = key + rest
         if before is not None:
             row = tuple(old if new is None else new for old, new in zip(before, row, strict=True))
         rows[key] = row
