@@ -33,7 +33,7 @@ def test_fills_and_value_are_the_published_ones(tmp_path: Path) -> None:
     assert result.fills[-1].cash == Decimal("6164.16")
     kpis = reported(result, files, tmp_path)
     assert (kpis["final"], kpis["trades"]) == (10_284.10, 11)
-    assert [(one.qty, one.mark) for one in result.holdings] == [(1, Decimal("4119.94"))]
+    assert [(one.qty, one.mark) for one in result.holdings] == [(Decimal(1), Decimal("4119.94"))]
 
 
 def test_signals_come_on_the_published_closes() -> None:
