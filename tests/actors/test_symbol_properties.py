@@ -328,7 +328,28 @@ def test_any_feed_of_trades(messages: list[tuple[Fact, ...]], flat: bool) -> Non
         for fact in message:
             if isinstance(fact, FeedInterrupted):
                 check_no_bar_over_a_hole(messages, fact, found)
+    state = decider.initial()
+    for one in entries(messages):
+        step(decider, state, one)
+    check_higher_of_trades(facts, flat, missing, state.ladder.since, state.last if flat else state.stream.reached)
     check_replay(decider, entries(messages))
+
+
+def check_higher_of_trades(facts: list[Fact], flat: bool, missing: set[int], since: int, through: int) -> None:
+    """A higher bar is there if its time is over, no minute of it is a gap, and the stream was there from its start."""
+    base = bars(facts, "1m")
+    for name in HIGHER:
+        length, wanted = micros(name), {}
+        for stamp, row in (resampled(base, name) if base else pd.DataFrame()).iterrows():
+            end = int(pd.Timestamp(str(stamp)).value) // 1_000
+            torn = any(end - length < ts <= end for ts in missing)
+            if since <= end - length and end <= through and not torn:
+                volume = float(Decimal(int(row["v"])).scaleb(-8))
+                wanted[end] = (row["o"], row["h"], row["l"], row["c"], volume, int(row["n"]))
+                assert not flat or row["rows"] == length // MINUTE
+        same(bars(facts, name), wanted)
+        order = [fact.ts for fact in of(facts, Candle) if fact.timeframe in ("1m", name)]
+        assert order == sorted(order), "a higher bar stands before the base bars that come after it"
 
 
 def check_no_bar_over_a_hole(messages: list[tuple[Fact, ...]], broken: FeedInterrupted, found: dict[int, Row]) -> None:
