@@ -5,6 +5,7 @@ from collections import Counter, defaultdict
 import pytest
 
 from actors.lockstep import Lockstep
+from actors.plan import Plan, SymbolPlan
 from actors.roster import deciders
 from events.block import candles
 from events.decision import Recorded
@@ -25,16 +26,16 @@ STARTS = [
 ]
 
 
-def played(start: int, minutes: int, settings: SimulatorSettings = SETTINGS) -> list[tuple[str, int, Fact]]:
-    """(actor, event time, fact) of all that is decided in some simulated minutes on the default plan."""
+def played(start: int, minutes: int, plan: Plan | None = None) -> list[tuple[str, int, Fact]]:
+    """(actor, event time, fact) of all that is decided in some simulated minutes on a plan, or the default one."""
     found: list[tuple[str, int, Fact]] = []
 
     def sink(entry: Recorded) -> None:
         if not entry.actor.startswith("feed."):
             found.extend((entry.actor, entry.decision.ts, fact) for fact in entry.decision.facts)
 
-    play = Lockstep(deciders(default_plan(settings)), sink)
-    for ts, feed, message in source(settings, start)(0, ""):
+    play = Lockstep(deciders(plan or default_plan(SETTINGS)), sink)
+    for ts, feed, message in source(SETTINGS, start, plan.symbols if plan else ())(0, ""):
         if ts > start + minutes * MINUTE:
             return found
         play.feed(feed, message)
@@ -95,6 +96,31 @@ def test_bars_made_of_trades_are_the_exchanges_own(half_hour: tuple[int, list[tu
             assert (five.open, five.close) == (parts[0].open, parts[-1].close)
             assert (five.high, five.low) == (max(p.high for p in parts), min(p.low for p in parts))
             assert five.count == sum(p.count or 0 for p in parts)
+
+
+def test_a_plan_made_of_bars_gets_the_same_bars_and_only_its_own_symbols() -> None:
+    start = STARTS[0]
+    downs = [one.symbol for window in range(2) if (one := outage(SETTINGS, start // MINUTE // WINDOW + window))]
+    names = sorted({"BTC-USDT", *downs})
+    sources = {"BTC-USDT": "trades"}
+    plan = Plan(symbols=tuple(SymbolPlan(venue=VENUE, symbol=n, source=sources.get(n, "candles")) for n in names))
+    facts = [fact for _, _, fact in played(start, 30, plan)]
+    assert {kind(fact) for fact in facts} == {"candle-block", "candle", "gap-found", "gap-filled", "candle-backfilled"}
+    for name in names:
+        made = [fact for fact in facts if isinstance(fact, Candle | CandleBackfilled) and fact.symbol == name]
+        first = start // MINUTE
+        own = candles(VENUE, name, "1m", columns(SETTINGS, name, first, first + 30))
+        assert [values(bar) for bar in sorted(made, key=lambda bar: bar.ts)] == [values(bar) for bar in own]
+
+
+def test_a_plan_of_what_the_exchange_does_not_have_is_refused() -> None:
+    for wrong, words in (
+        (SymbolPlan(venue=VENUE, symbol="EUR-USD"), "has no EUR-USD"),
+        (SymbolPlan(venue="binance", symbol="BTC-USDT"), "has no BTC-USDT of venue 'binance'"),
+        (SymbolPlan(venue=VENUE, symbol="BTC-USDT", base="5m"), "write base = '1m'"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            source(SETTINGS, STARTS[0], (wrong,))
 
 
 def values(bar: Candle | CandleBackfilled) -> tuple[int, float, float, float, float, float, int | None]:
