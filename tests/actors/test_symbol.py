@@ -255,6 +255,14 @@ def test_trades_come_once_and_in_time() -> None:
     assert [c.count for c in of(facts, Candle)] == [1]
 
 
+def test_a_minute_that_was_over_without_trades_stays_without() -> None:
+    """Its higher bar is out already; a trade that comes after all must not change it."""
+    feed = [opened(), trade(1), beat(185), trade(150), beat(400)]
+    facts = play(SymbolDecider(plan(source="trades", empty="omit", timeframes=("3m",))), feed)
+    assert [(c.timeframe, c.count) for c in of(facts, Candle)] == [("1m", 1), ("3m", 1)]
+    assert [fact.issue for fact in of(facts, DataFlagged)] == ["late"]
+
+
 def test_silence_makes_flat_bars_up_to_a_bound_and_then_a_gap() -> None:
     decider = SymbolDecider(plan(source="trades"))
     facts = play(decider, [opened(), trade(1), beat(60 * (FLAT_MAX + 1))])
