@@ -74,6 +74,15 @@ async def test_the_same_decision_again_is_appended_once(tape: Tape) -> None:
     assert await tape.end() == 3
 
 
+async def test_the_same_decision_of_another_epoch_loses_the_race(opened: Kind) -> None:
+    """Two writers of one actor decide alike, for deciders are pure: still only one of them may go on."""
+    await opened.tape.append(BTC, decision("a", 1), expected=0, epoch=1)
+    for tape in (opened.tape, await opened.another()):
+        with pytest.raises(LostRace):
+            await tape.append(BTC, decision("a", 1), expected=0, epoch=2)
+    assert await opened.tape.end() == 1
+
+
 async def test_the_same_decision_from_another_handle_is_appended_once(opened: Kind) -> None:
     seq = await opened.tape.append(BTC, decision("a", 1), expected=0)
     another = await opened.another()
