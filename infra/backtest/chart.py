@@ -76,7 +76,7 @@ def _dress(top: Any, bottom: Any, result: Result, whole: Curve | None) -> None:
     top.set_title(title.replace("$", r"\$"), loc="left", color=_INK, fontsize=12, fontweight="bold")
     top.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     bottom.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
-    bottom.set_ylim(top=0.0)
+    bottom.set_ylim(min(bottom.get_ylim()[0], -0.001), 0.0)
     if whole is not None or result.curves:
         locator = AutoDateLocator()  # type: ignore[no-untyped-call]
         bottom.xaxis.set_major_locator(locator)

@@ -135,7 +135,8 @@ def daily(curve: Curve, *, continuous: bool) -> tuple[Floats, int]:
 
     A day's equity is the last point of the UTC day (a bar that closes at midnight belongs to the day that ends); the
     first point is the base of the first return. 365 a year where `continuous` holds and no two weeks without a
-    Saturday contradict it, else 252; Sundays then count with Monday, as FX desks open on Sunday evening.
+    Saturday contradict it, else 252; Sundays then count with Monday, as FX desks open on Sunday evening. A
+    return on nothing, or on less than nothing, is NaN.
     """
     if not len(curve):
         return np.array([], np.float64), 365 if continuous else 252
@@ -147,8 +148,8 @@ def daily(curve: Curve, *, continuous: bool) -> tuple[Floats, int]:
     if not continuous:
         last = last[(weekday != _SUNDAY) | (np.arange(len(last)) == len(last) - 1)]
     values = curve.equity[last] if last[0] == 0 else curve.equity[np.concatenate(([0], last))]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        returns = values[1:] / values[:-1] - 1
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        returns = np.where(values[:-1] > 0, values[1:] / values[:-1] - 1, np.nan)
     return returns, 365 if continuous else 252
 
 
@@ -166,22 +167,34 @@ def cagr(start: float, final: float, days: float) -> float | None:
 
 def volatility(returns: Floats, periods: int) -> float | None:
     """Sample standard deviation of the returns, times the root of the periods in a year."""
-    return _finite(float(np.std(returns, ddof=1)) * sqrt(periods)) if len(returns) > 1 else None
+    spread = _spread(returns)
+    return None if spread is None else _finite(spread * sqrt(periods))
 
 
 def sharpe(returns: Floats, periods: int) -> float | None:
     """Mean over sample standard deviation, annualised; riskless rate 0."""
-    if len(returns) < 2 or not np.std(returns, ddof=1) > 0:
-        return None
-    return _finite(float(returns.mean() / np.std(returns, ddof=1)) * sqrt(periods))
+    spread = _spread(returns)
+    return _finite(float(returns.mean()) / spread * sqrt(periods)) if spread else None
 
 
 def sortino(returns: Floats, periods: int) -> float | None:
     """Mean over downside deviation (root of the mean of min(r, 0) squared, over all returns), annualised."""
-    if len(returns) < 2:
+    if _spread(returns) is None:
         return None
     downside = sqrt(float(np.mean(np.minimum(returns, 0) ** 2)))
     return _finite(float(returns.mean()) / downside * sqrt(periods)) if downside > 0 else None
+
+
+def _spread(values: Floats) -> float | None:
+    """Sample standard deviation; None for fewer than two values, and where it is no finite number.
+
+    0 where it is no more than the rounding of the values: equal returns differ in their last digit.
+    """
+    if len(values) < 2 or not np.isfinite(values).all():
+        return None
+    with np.errstate(over="ignore", invalid="ignore"):
+        spread = _finite(float(np.std(values, ddof=1)))
+    return 0.0 if spread is not None and spread <= 1e-14 * float(np.abs(values).max() + 1) else spread
 
 
 def drawdowns(curve: Curve) -> list[Drawdown]:
@@ -239,9 +252,8 @@ def trade_kpis(trips: Sequence[Trip], fills: Iterable[Fill] = ()) -> TradeKpis:
 
 def sqn(pnl: Floats) -> float | None:
     """Van Tharp's system quality number on money results: sqrt(n) * mean / sample standard deviation."""
-    if len(pnl) < 2 or not np.std(pnl, ddof=1) > 0:
-        return None
-    return _finite(sqrt(len(pnl)) * float(pnl.mean() / np.std(pnl, ddof=1)))
+    spread = _spread(pnl)
+    return _finite(sqrt(len(pnl)) * float(pnl.mean()) / spread) if spread else None
 
 
 def kelly(pnl: Floats) -> float | None:
