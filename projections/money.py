@@ -35,6 +35,7 @@ def restricted(state: State, rows: Rows, entry: Recorded, n: int, fact: TradingR
 
 def marked(state: State, rows: Rows, entry: Recorded, n: int, fact: Candle) -> None:
     """The newest close is the mark of its market. Late bars, which nobody could have traded on, mark nothing."""
+    moment(fact.ts)
     key = (fact.venue, fact.symbol)
     market = _market(state, key)
     if fact.ts < market.ts:
@@ -42,8 +43,6 @@ def marked(state: State, rows: Rows, entry: Recorded, n: int, fact: Candle) -> N
     mark, before = Decimal(repr(fact.close)), market.mark
     if not mark.is_finite():
         raise ValueError(f"{fact.close} is no price")
-    if market.positions:
-        moment(fact.ts)
     market.mark, market.ts = mark, fact.ts
     if not market.positions or before is None or mark == before:
         return
@@ -69,7 +68,7 @@ def filled(state: State, rows: Rows, entry: Recorded, n: int, fact: Fill) -> Non
     closing, fee = fact.qty, fact.fee
     if position is not None and before * after < 0:  # through zero: one round trip ends, the next one begins
         closing = abs(before)
-        fee = READ.divide(fact.fee * closing, fact.qty)
+        fee = (fact.fee * closing / fact.qty).quantize(fact.fee)
     if position is not None and (abs(after) < abs(before) or before * after < 0):
         _exit(position, closing, fee, fact)
         if not after or before * after < 0:
