@@ -1,0 +1,5 @@
+"""`python -m infra.cli` is `tape`."""
+
+from infra.cli import main
+
+main()

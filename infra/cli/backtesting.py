@@ -1,0 +1,138 @@
+"""`tape backtest`: stored market data through the same actors, in memory, and a report of it."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine, Iterable, Sequence
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from actors.plan import AccountPlan, BotPlan, Plan, SymbolPlan
+from actors.roster import check
+from actors.strategies import create
+from events.subjects import token
+from infra.backtest import data
+from infra.backtest.engine import backtest as play
+from infra.backtest.figures import as_json, figures
+from infra.cli.choosing import default_bots, placed, with_symbols
+from infra.cli.context import Context
+from infra.cli.exits import Exit, Failure
+from infra.cli.reach import looking
+from infra.cli.screen import Screen, pairs
+from infra.config import Config
+from infra.session.audit import plan_on
+from infra.session.market import Stamped
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """The options of `tape backtest`."""
+
+    data: tuple[str, ...]
+    strategy: str | None
+    params: tuple[str, ...]
+    cash: str | None
+    out: Path | None
+    close_last: bool
+
+
+def backtest(context: Context, asked: Asked) -> int | Coroutine[Any, Any, int]:
+    """Over files, or over what the feeds of a tape have said."""
+    if asked.params and asked.strategy is None:
+        raise Failure("--param belongs to a --strategy: name it as well, as in --strategy ema-cross --param fast=10")
+    if not asked.data:
+        return _over_tape(context, asked)
+    config, screen = context.config(), context.screen
+    files = []
+    for spec in asked.data:
+        with screen.working(f"reading {spec}"):
+            files.append(placed(data.load(spec), spec, config))
+    symbols = with_symbols(config, files)
+    plan = _plan(config, symbols, asked, screen)
+    rows = sum(len(one.candles if one.candles is not None else one.trades.ts) for one in files)
+    return _play(context, plan, data.stream(files), files, asked, rows)
+
+
+async def _over_tape(context: Context, asked: Asked) -> int:
+    config, screen = context.config(), context.screen
+    async with looking(config) as (tape, _):
+        recorded = await plan_on(tape) if not config.symbols else config.plan()
+        with screen.working(f"reading tape {tape.name}"):
+            stream = await data.from_tape(tape, venues=sorted({one.venue for one in recorded.symbols}))
+    if config.symbols or asked.strategy is not None:
+        plan = _plan(config, recorded.symbols, asked, screen)
+    else:
+        screen.say("With the plan that is recorded on the tape.", "dim")
+        plan = _with_cash(recorded, asked.cash)
+    return _play(context, plan, stream, (), asked, None)
+
+
+def _plan(config: Config, symbols: Sequence[SymbolPlan], asked: Asked, screen: Screen) -> Plan:
+    """The configured plan; the strategy that was asked for, on every symbol; or the default bots."""
+    bots = config.bots
+    account = config.accounts[0].name
+    if asked.strategy is not None:
+        params = dict(_param(one) for one in asked.params)
+        create(asked.strategy, params)
+        short = asked.strategy.rpartition(":")[2].lower()
+        bots = tuple(
+            BotPlan(name=token(f"{one.symbol.lower()}-{short}"), venue=one.venue, symbol=one.symbol, account=account,
+                    timeframe=one.base, strategy=asked.strategy, params=params)
+            for one in symbols
+        )  # fmt: skip
+    elif not bots:
+        bots = tuple(bot for one in symbols for bot in default_bots(one, account))
+        names = ", ".join(sorted({bot.strategy for bot in bots}))
+        screen.say(f"No bots are configured, so each symbol gets the default ones ({names}); choose with --strategy.")
+    plan = _with_cash(Plan(symbols=tuple(symbols), bots=bots, accounts=config.accounts), asked.cash)
+    check(plan)
+    return plan
+
+
+def _with_cash(plan: Plan, text: str | None) -> Plan:
+    if text is None:
+        return plan
+    try:
+        cash = Decimal(text.replace(",", "").replace("_", ""))
+    except InvalidOperation:
+        cash = Decimal(0)
+    if not cash.is_finite() or cash <= 0:
+        raise Failure(f"--cash {text!r} is no amount of money: write a positive number, as in --cash 10000")
+    accounts: tuple[AccountPlan, ...] = tuple(msgspec.structs.replace(one, cash=cash) for one in plan.accounts)
+    return msgspec.structs.replace(plan, accounts=accounts)
+
+
+def _param(text: str) -> tuple[str, Any]:
+    """`fast=10` with the value as JSON, or as text where it is none."""
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise Failure(f"--param {text!r} is no parameter: write NAME=VALUE, as in --param fast=10")
+    try:
+        return name, msgspec.json.decode(value)
+    except msgspec.DecodeError:
+        return name, value
+
+
+def _play(
+    context: Context, plan: Plan, stream: Iterable[Stamped], files: Sequence[data.MarketFile], asked: Asked,
+    total: int | None,
+) -> int:  # fmt: skip
+    from infra.backtest import report
+
+    screen = context.screen
+    with screen.progress("playing", total) as advance:
+        result = play(plan, stream, close_last="open" if asked.close_last else None, progress=lambda n: advance(n))
+    found = figures(result)
+    folder = asked.out or Path("reports") / result.digest[:12]
+    with screen.working("writing the report"):
+        try:
+            report.write(result, folder, files)
+        except OSError as error:
+            raise Failure(f"{folder} cannot be written: {error.strerror}; name another folder with --out") from error
+    value = {"report": str(folder), "entries": result.entries, "decisions": result.decisions,
+             **as_json(result, found)}  # fmt: skip
+    screen.result(value, report.summary_table(result, found), report.bots_table(result, found))
+    screen.show(pairs([("report", str(folder)), ("digest", result.digest)]))
+    screen.show(f"every assumption about fills is in {folder / 'assumptions.txt'}")
+    return Exit.FINE

@@ -1,0 +1,192 @@
+"""What `tape run` is to play: the simulated exchange, or recorded files, with a plan to match."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import msgspec
+
+from actors.plan import BotPlan, Plan, SymbolPlan
+from actors.roster import check
+from events.subjects import token
+from infra import simulator
+from infra.backtest import data
+from infra.cli.exits import Failure
+from infra.cli.reach import now
+from infra.cli.screen import Screen
+from infra.cli.values import named
+from infra.config import Config
+from infra.session.market import Stamped
+from infra.session.run import Source, recorded
+
+_DEFAULT_BOTS = (("ema", "ema-cross"), ("breakout", "breakout"), ("momentum", "momentum"))
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """The options of `tape run`."""
+
+    feeds: tuple[str, ...] = ()
+    speed: str | None = None
+    lockstep: bool = False
+    duration: str | None = None
+    plain: bool = False
+    seed: int | None = None
+
+
+class Chosen(msgspec.Struct):
+    """`span`: first and last event time of recorded data. `drawn` counts the facts taken from the source.
+
+    `over` ends the source: `asyncio.wait_for` of Python 3.11 may swallow a cancellation while a player is in it.
+    """
+
+    config: Config
+    plan: Plan
+    source: Source
+    what: str
+    span: tuple[int, int] | None = None
+    drawn: int = 0
+    at: int = 0
+    over: bool = False
+
+    def counted(self, stream: Callable[[int, str], Iterator[Stamped]]) -> Callable[[int, str], Iterator[Stamped]]:
+        def counting(ts: int, feed: str) -> Iterator[Stamped]:
+            for message in stream(ts, feed):
+                if self.over:
+                    return
+                self.drawn += len(message[2].facts)
+                self.at = message[0]
+                yield message
+
+        return counting
+
+
+def choose(config: Config, wanted: Wanted, screen: Screen) -> Chosen:
+    """Raises Failure, DataError, ImportError_, BadPlan."""
+    config = _dashboard(config, screen)
+    if wanted.feeds:
+        return _recorded(config, wanted, screen)
+    if wanted.lockstep:
+        raise Failure("lock-step needs an end: it plays recorded data, given with --feed FILE")
+    return _simulated(config, wanted)
+
+
+def _dashboard(config: Config, screen: Screen) -> Config:
+    """Another port for the Ray dashboard where the configured one is taken: that is no reason not to trade."""
+    settings = config.session
+    if not settings.dashboard or _free(settings.dashboard_port):
+        return config
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    screen.say(f"port {settings.dashboard_port} is taken, so the Ray dashboard goes to {port}", "dim")
+    return msgspec.structs.replace(config, session=msgspec.structs.replace(settings, dashboard_port=port))
+
+
+def _free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def _simulated(config: Config, wanted: Wanted) -> Chosen:
+    if wanted.seed is not None:
+        config = msgspec.structs.replace(config, simulator=msgspec.structs.replace(config.simulator, seed=wanted.seed))
+    speed = _speed(wanted.speed, config.simulator.speed)
+    plan = config.plan()
+    other = sorted({one.venue for one in plan.symbols} - {simulator.VENUE})
+    if other:
+        raise Failure(
+            f"there is no live source for venue {', '.join(other)}: play recorded data with --feed FILE, or use venue "
+            f"{simulator.VENUE!r}, the simulated exchange"
+        )
+    if not plan.symbols:
+        plan = simulator.default_plan(config.simulator)
+        if config.accounts != Config().accounts:
+            plan = msgspec.structs.replace(plan, accounts=config.accounts)
+            check(plan)
+    what = f"simulated exchange, {config.simulator.pairs} pairs, seed {config.simulator.seed}, "
+    what += "as fast as it goes" if speed is None else f"{speed:g} market seconds a second"
+    chosen = Chosen(config, plan, Source(lambda ts, feed: iter(())), what)
+    chosen.source = Source(chosen.counted(simulator.source(config.simulator, now())), speed)
+    return chosen
+
+
+def _recorded(config: Config, wanted: Wanted, screen: Screen) -> Chosen:
+    files = []
+    for spec in wanted.feeds:
+        with screen.working(f"reading {spec}"):
+            files.append(placed(data.load(spec), spec, config))
+    symbols = with_symbols(config, files)
+    plan = config.plan() if config.symbols else _default_plan(config, symbols, screen)
+    speed = _speed(wanted.speed, None)
+    rows = sum(len(file.candles if file.candles is not None else file.trades.ts) for file in files)
+    pace = "in lock-step" if wanted.lockstep else "as fast as it goes" if speed is None else f"{speed:g} times as fast"
+    what = f"{rows:,} recorded {'candles' if all(f.candles for f in files) else 'rows'} of {len(files)} files, {pace}"
+    chosen = Chosen(config, plan, Source(lambda ts, feed: iter(())), what, _span(files))
+    played = recorded(lambda: data.stream(files), speed=speed, lockstep=wanted.lockstep)
+    chosen.source = msgspec.structs.replace(played, stream=chosen.counted(played.stream))
+    return chosen
+
+
+def placed(file: data.MarketFile, spec: str, config: Config) -> data.MarketFile:
+    """A file that does not say its venue is of the one venue on which the configuration trades its symbol."""
+    own = [one.venue for one in config.symbols if one.symbol == file.symbol]
+    said = data.parse(spec).venue
+    return msgspec.structs.replace(file, venue=own[0]) if said is None and len(own) == 1 else file
+
+
+def with_symbols(config: Config, files: Sequence[data.MarketFile]) -> tuple[SymbolPlan, ...]:
+    """The configured symbols, all files being of these; else one symbol per instrument of the files. Raises Failure."""
+    if not config.symbols:
+        return data.symbol_plans(files)
+    known = [f"{one.venue}/{one.symbol}" for one in config.symbols]
+    for file in files:
+        named("symbol in the configuration", f"{file.venue}/{file.symbol}", known)
+    return config.symbols
+
+
+def _span(files: Sequence[data.MarketFile]) -> tuple[int, int] | None:
+    stamps: list[Any] = [(f.candles if f.candles is not None else f.trades).ts for f in files]
+    full = [ts for ts in stamps if len(ts)]
+    return (min(int(ts[0]) for ts in full), max(int(ts[-1]) for ts in full)) if full else None
+
+
+def _default_plan(config: Config, symbols: tuple[SymbolPlan, ...], screen: Screen) -> Plan:
+    bots = tuple(bot for symbol in symbols for bot in default_bots(symbol, config.accounts[0].name))
+    names = ", ".join(strategy for _, strategy in _DEFAULT_BOTS)
+    screen.say(
+        f"The configuration names no symbols, so each of {len(symbols)} gets the default bots ({names}), each with a "
+        "tenth of the equity; write [[symbols]] and [[bots]] to choose.",
+        "dim",
+    )
+    return Plan(symbols=symbols, bots=bots, accounts=config.accounts)
+
+
+def default_bots(symbol: SymbolPlan, account: str) -> tuple[BotPlan, ...]:
+    """One bot of each shipped strategy."""
+    prefix = symbol.symbol.lower()
+    return tuple(
+        BotPlan(name=token(f"{prefix}-{short}"), venue=symbol.venue, symbol=symbol.symbol, account=account,
+                timeframe=symbol.base, strategy=strategy)
+        for short, strategy in _DEFAULT_BOTS
+    )  # fmt: skip
+
+
+def _speed(text: str | None, default: float | None) -> float | None:
+    if text is None:
+        return default
+    if text == "max":
+        return None
+    try:
+        found = float(text.removesuffix("x"))
+    except ValueError:
+        found = 0.0
+    if not 0 < found < 1e9:
+        raise Failure(f"--speed {text!r} is neither a positive number nor 'max'")
+    return found

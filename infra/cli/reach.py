@@ -1,0 +1,151 @@
+"""Reaching the services and the tape. Looking and commanding need the bus; the database may be away."""
+
+from __future__ import annotations
+
+import fcntl
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import msgspec
+
+from events import subjects
+from events.decision import Decision
+from events.tape import LostRace, TapeError
+from infra.cli.exits import Exit, Failure
+from infra.config import Config
+from infra.services import Endpoints, ServiceError, discovery, embedded, process
+from infra.tapes.jetstream import JetStreamTape
+
+_RACES_MAX = 20  # commands and imports are rare: twenty lost races in a row mean that something else is wrong
+
+
+class Reached(msgspec.Struct, frozen=True):
+    """`dsn` None: the database cannot be had, and `trouble` says why. `started`: the services run for this command."""
+
+    nats_url: str
+    replicas: int
+    dsn: str | None
+    trouble: str = ""
+    started: bool = False
+    monitor_url: str | None = None
+
+
+def folder(config: Config) -> Path:
+    return Path(config.data_dir).expanduser().resolve()
+
+
+@asynccontextmanager
+async def reached(config: Config) -> AsyncIterator[Reached]:
+    """The bus, and the database where it can be had. Servers are started where none run. Raises ServiceError."""
+    home = folder(config)
+    bus = _running_bus(config, home)
+    if bus is not None:
+        yield bus
+        return
+    async with _started(config, home) as found:
+        yield found
+
+
+def _running_bus(config: Config, home: Path) -> Reached | None:
+    """A bus that can be asked now: named in the configuration, or kept by a living owner of the data folder."""
+    settings = config.services
+    running = discovery.read(home)
+    if running is not None and all(
+        process.is_server(pid, option, Path(target)) for pid, option, target in running.servers if option == "-c"
+    ):
+        found = running.endpoints
+        return Reached(found.nats_url, found.replicas, found.postgres_dsn, monitor_url=found.nats_monitor_url)
+    if settings.nats_url is not None:
+        replicas = 3 if settings.durability == "replicated" else 1
+        trouble = "" if settings.postgres_dsn else "no session runs, and with it no database"
+        return Reached(settings.nats_url, replicas, settings.postgres_dsn, trouble)
+    return None
+
+
+@asynccontextmanager
+async def _started(config: Config, home: Path) -> AsyncIterator[Reached]:
+    entered = False
+    try:
+        async with embedded(home, config.services) as found:
+            entered = True
+            yield _of(found)
+        return
+    except ServiceError as error:
+        if entered or config.services.postgres_dsn is None:
+            raise
+        trouble = str(error)
+    # Only the database that the configuration names is away: the bus alone, with no word about a database.
+    from infra.services.embedded import _owned
+
+    with discovery.ownership(home) as owner:
+        if not owner:
+            raise ServiceError(trouble)
+        async with _owned(home, config.services) as found:
+            yield msgspec.structs.replace(_of(found), dsn=None, trouble=trouble)
+
+
+def _of(found: Endpoints) -> Reached:
+    return Reached(found.nats_url, found.replicas, found.postgres_dsn, started=True, monitor_url=found.nats_monitor_url)
+
+
+@asynccontextmanager
+async def tape_of(config: Config, at: Reached, *, create: bool = False) -> AsyncIterator[JetStreamTape]:
+    """The configured tape. Raises Failure where there is none."""
+    try:
+        tape = await JetStreamTape.connect(at.nats_url, config.tape, replicas=at.replicas, create=create)
+    except TapeError as error:
+        if "there is no tape" in str(error):
+            raise Failure(
+                f"there is no tape {config.tape!r} here yet: make it with `tape run` or `tape import`, or name another "
+                "with --tape or --data-dir"
+            ) from error
+        raise
+    try:
+        yield tape
+    finally:
+        await tape.close()
+
+
+@asynccontextmanager
+async def looking(config: Config) -> AsyncIterator[tuple[JetStreamTape, Reached]]:
+    """The tape that is there, and where it was found."""
+    async with reached(config) as at, tape_of(config, at) as tape:
+        yield tape, at
+
+
+async def append(tape: JetStreamTape, decision: Decision, actor: str) -> int:
+    """Appends what people or files say; others may say something at the same time. Returns the sequence."""
+    for _ in range(_RACES_MAX):
+        last = await tape.last(actor)
+        try:
+            return await tape.append(actor, decision, expected=last.seq if last else 0)
+        except LostRace:
+            continue
+    raise Failure(f"somebody else keeps writing as {actor}: try again later", Exit.IN_THE_WAY)
+
+
+def session_pid(config: Config) -> int | None:
+    """The process that runs a session on this tape, on this machine; 0 where it does not say who it is."""
+    path = folder(config) / f"{config.tape}.session"
+    try:
+        with path.open() as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except OSError:
+                text = lock.read().strip()
+                return int(text) if text.isdecimal() else 0
+    except OSError:
+        return None
+    return None
+
+
+def now() -> int:
+    return time.time_ns() // 1000
+
+
+async def event_time(tape: JetStreamTape, feeds: list[tuple[str, str]]) -> int:
+    """The newest event time of any feed: the present of the tape, which may be a recorded past; else the clock."""
+    found = [last.decision.ts for key in feeds if (last := await tape.last(subjects.feed(*key))) is not None]
+    return max(found, default=0) or now()
