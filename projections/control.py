@@ -24,7 +24,8 @@ from events.trading import Fill, Signal
 from .rows import Rows, moment
 from .state import State
 
-_NOTHING = (None,) * 7  # account, venue, symbol, timeframe, state, reason, strategy: see the table `bots`
+_NOTHING = (None,) * 9  # what comes before the target: see the table `bots`
+_UNKNOWN = (None, None, None, 0, 0)
 
 
 def started(state: State, rows: Rows, entry: Recorded, n: int, fact: BotStarted) -> None:
@@ -32,6 +33,7 @@ def started(state: State, rows: Rows, entry: Recorded, n: int, fact: BotStarted)
     market = (fact.account, fact.venue, fact.symbol, fact.timeframe)
     how = (fact.strategy, fact.version, fact.params)
     rows.merge("bots", (fact.bot,), *market, "started", None, *how, None, None, None, at, at, entry.seq)
+    _touched(rows, entry, fact)
 
 
 def switched(state: State, rows: Rows, entry: Recorded, n: int, fact: BotPaused | BotResumed) -> None:
@@ -39,16 +41,29 @@ def switched(state: State, rows: Rows, entry: Recorded, n: int, fact: BotPaused 
     nothing = (None,) * 4
     rest = (None,) * 7
     rows.merge("bots", (fact.bot,), *nothing, now, fact.reason, *rest, moment(fact.ts), entry.seq)
+    _touched(rows, entry, fact)
+
+
+def _touched(rows: Rows, entry: Recorded, fact: BotStarted | BotPaused | BotResumed) -> None:
+    """What is put off until the batch ends must not be older than this."""
+    if fact.bot in rows.bots:
+        rows.bots[fact.bot] = (*rows.bots[fact.bot][:3], fact.ts, entry.seq)
 
 
 def wanted(state: State, rows: Rows, entry: Recorded, n: int, fact: Signal) -> None:
-    rest = (None, None, None)
-    rows.merge("bots", (fact.bot,), *_NOTHING, None, None, fact.target, *rest, moment(fact.ts), entry.seq)
+    moment(fact.ts)
+    rows.bots[fact.bot] = (fact.target, *rows.bots.get(fact.bot, _UNKNOWN)[1:3], fact.ts, entry.seq)
 
 
 def held(state: State, rows: Rows, entry: Recorded, n: int, fact: Fill) -> None:
-    now = (None, None, None, fact.position, fact.average, None)
-    rows.merge("bots", (fact.bot,), *_NOTHING, *now, moment(fact.ts), entry.seq)
+    moment(fact.ts)
+    rows.bots[fact.bot] = (rows.bots.get(fact.bot, _UNKNOWN)[0], fact.position, fact.average, fact.ts, entry.seq)
+
+
+def settle_bots(rows: Rows) -> None:
+    """What changes with each signal and fill goes into the row once a batch."""
+    for bot, (*known, ts, seq) in rows.bots.items():
+        rows.merge("bots", (bot,), *_NOTHING, *known, None, moment(ts), seq)
 
 
 def command(

@@ -103,6 +103,7 @@ def fold(state: State, entries: Iterable[Recorded]) -> Rows:
                     except Exception as error:  # whatever it is, the other views go on, and the table says so
                         rows.park(entry.seq, n, name, f"{type(error).__name__}: {error}")
         market.settle_feeds(rows)
+        control.settle_bots(rows)
         rows.settle()
     return rows
 

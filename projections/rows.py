@@ -32,6 +32,7 @@ class Rows:
         self.latest: dict[str, dict[Row, Row | None]] = {t.name: {} for t in made if t.mode in ("put", "merge")}
         self.candles = Candles()
         self.feeds: dict[tuple[str, str], tuple[type[Fact], int, int, int]] = {}
+        self.bots: dict[str, tuple[Any, ...]] = {}
         self.parked: list[tuple[int, str, str]] = []
 
     def add(self, table: str, *row: Any) -> None:
@@ -62,6 +63,12 @@ class Rows:
 
     def drop(self, table: str, key: Row) -> None:
         self.latest[table][key] = None
+
+    def series(self) -> list[Row]:
+        return [
+            (*key, moment(one.first), moment(one.last), one.added, one.seq, moment(one.known_at))
+            for key, one in self.candles.series.items()
+        ]
 
     def park(self, seq: int, n: int, view: str, reason: str) -> None:
         reason = reason.replace("\0", "\N{REPLACEMENT CHARACTER}")

@@ -148,3 +148,17 @@ def test_an_order_keeps_its_latest_state() -> None:
     assert (partly["status"], partly["filled"], partly["leaves"], partly["average"]) == ("partial", D(1), D(3), D(8))
     wholly = next_is(made.fill("o", "b", "X", "buy", D(3), D(10), D(0)))
     assert (wholly["status"], wholly["filled"], wholly["average"]) == ("filled", D(4), D("9.5"))
+
+
+def test_of_a_bots_row_every_column_is_the_newest() -> None:
+    made = told()
+    made.put("bot.b", c.BotStarted("b", "main", "sim", "X", "1m", START, "ema-cross", 1, {}))
+    made.put("bot.b", t.Signal("b", "sim", "X", START, 1.0, 10.0))
+    made.put("account.main", made.fill("a", "b", "X", "buy", D(1), D(10), D(0)))
+    made.put("bot.b", t.Signal("b", "sim", "X", START + MINUTE, 0.5, 10.0))
+    paused = made.put("bot.b", c.BotPaused("b", START + 2 * MINUTE, "lunch"))
+    whole, single = batches(made.tape, []), batches(made.tape, list(range(paused)))
+    assert whole.tables == single.tables
+    bot = dict(zip(tables()["bots"].columns, whole.tables["bots"]["b",], strict=True))
+    assert (bot["state"], bot["reason"], bot["target"], bot["position"]) == ("paused", "lunch", 0.5, D(1))
+    assert (bot["ts"], bot["seq"]) == (moment(START + 2 * MINUTE), paused)

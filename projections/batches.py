@@ -1,0 +1,36 @@
+"""How much is projected at once, and what that needs."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import aclosing, contextmanager
+from typing import cast
+
+from events.decision import Recorded
+from events.market import CandleBlock
+
+BATCH = 50_000  # facts, or rows of candle blocks, a transaction: when behind, its fixed costs vanish
+LINGER_S = 0.02  # a live batch waits this long for more: at most 50 transactions a second
+
+
+def weight_of(entry: Recorded) -> int:
+    """How much work an entry is: its facts, and the rows of its candle blocks."""
+    return sum(fact.rows if type(fact) is CandleBlock else 1 for fact in entry.decision.facts)
+
+
+def closing(entries: AsyncIterator[Recorded]) -> aclosing[AsyncGenerator[Recorded, None]]:
+    """Ends a reader when its block ends: the port promises iterators, and every tape gives generators."""
+    return aclosing(cast("AsyncGenerator[Recorded, None]", entries))
+
+
+@contextmanager
+def no_collection() -> Iterator[None]:
+    """A batch makes many rows and no cycles: looking for them would take more time than all else."""
+    on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if on:
+            gc.enable()

@@ -1,0 +1,48 @@
+"""What comes of projecting: the report of a rebuild, and what can go wrong between a tape and its tables."""
+
+from __future__ import annotations
+
+import msgspec
+
+from events.tape import LostRace
+
+
+class RebuildReport(msgspec.Struct, frozen=True):
+    """`at`: the last sequence in the new tables. `kept`: the schema of the old ones, where something still reads it."""
+
+    at: int
+    entries: int
+    facts: int
+    parked: int
+    seconds: float
+    kept: str = ""
+
+
+class ProjectionError(Exception):
+    """The tables cannot be brought up to date; one sentence that says why and what to do."""
+
+
+class RebuildNeeded(ProjectionError):
+    """The tables are of another version, tape or history."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"{why}: `tape rebuild` makes the tables anew from the tape")
+        self.why = why
+
+    def __reduce__(self) -> tuple[type[RebuildNeeded], tuple[str]]:
+        return type(self), (self.why,)  # it crosses processes
+
+
+class Overtaken(LostRace):
+    """Another projector writes the same tables: this one stops. Nothing was written twice."""
+
+
+class Swapped(Exception):
+    """The tables were rebuilt and swapped meanwhile: go on from the checkpoint of the new ones."""
+
+
+def another_tape(schema: str, held: str, tape: str) -> RebuildNeeded:
+    return RebuildNeeded(
+        f"the tables in the schema {schema} hold the tape {held!r}, not {tape!r}: give this tape a database of its "
+        "own, or replace them"
+    )
