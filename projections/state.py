@@ -6,6 +6,8 @@ from decimal import Decimal
 
 import msgspec
 
+from .outcome import RebuildNeeded
+
 ZERO = Decimal(0)
 SeriesKey = tuple[str, str, str]
 """venue, symbol, timeframe"""
@@ -96,5 +98,8 @@ def saved(state: State) -> bytes:
 
 
 def restored(data: bytes) -> State:
-    """Raises msgspec.MsgspecError where the bytes are no state of this version."""
-    return _decoder.decode(data) if data else State()
+    """Raises RebuildNeeded where the bytes are no state of this version."""
+    try:
+        return _decoder.decode(data) if data else State()
+    except msgspec.MsgspecError as error:
+        raise RebuildNeeded(f"the checkpoint cannot be read ({error})") from error

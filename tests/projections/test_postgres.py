@@ -311,6 +311,9 @@ async def test_tables_of_another_version_tape_or_history_ask_for_a_rebuild(
     do(postgres_dsn, f"UPDATE tickertape.checkpoints SET version = {fold.VERSION + 1}")
     with pytest.raises(RebuildNeeded, match=r"version 2.*`tape rebuild`"):
         await project_to_end(postgres_dsn, tape)
+    do(postgres_dsn, f"UPDATE tickertape.checkpoints SET version = {fold.VERSION}, state = 'torn'")
+    with pytest.raises(RebuildNeeded, match="checkpoint cannot be read"):
+        await project_to_end(postgres_dsn, tape)
     other = history(15, minutes=5, name="other")
     await rebuild(postgres_dsn, other)
     assert await project_to_end(postgres_dsn, other) == len(other.entries)
