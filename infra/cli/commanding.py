@@ -126,8 +126,9 @@ async def _told(
     context: Context, tape: JetStreamTape, fact: Fact, what: str, names: set[str], answers: tuple[type[Fact], ...],
     said: str, patience: float,
 ) -> int:  # fmt: skip
-    """Appends the command and waits, where a session runs, until all who are meant have answered with a fact."""
+    """Appends the command and waits, where a session runs, until all for whom it changes something have answered."""
     config, screen = context.config(), context.screen
+    standing = await _standing(tape, fact, what)
     running = session_pid(config) is not None
     seq = await append(tape, command(fact, fact.ts), subjects.COMMAND)  # type: ignore[attr-defined]
     value = {"seq": seq, "what": what, "said": said, "running": running}
@@ -137,13 +138,32 @@ async def _told(
         return Exit.FINE
     with screen.working("waiting for the answers"):
         answered = await _answers(tape, seq, lambda f: getattr(f, what) if isinstance(f, answers) else None,
-                                  names, patience)  # fmt: skip
-    silent = sorted(names - answered)
+                                  names - standing, patience)  # fmt: skip
+    silent = sorted(names - standing - answered)
     lines = [f"{what} {name}: {said}" for name in sorted(answered)]
+    lines += [f"{what} {name}: stood so before" for name in sorted(names & standing - answered)]
     if silent:
-        lines.append(f"no change of {what} {', '.join(silent)}: it stood so before, has not started yet, or is halted")
+        lines.append(f"no answer of {what} {', '.join(silent)} yet: look with `tape status` whether it is halted")
     screen.result({**value, "answered": sorted(answered), "silent": silent}, *lines)
     return Exit.FINE
+
+
+async def _standing(tape: JetStreamTape, fact: Fact, what: str) -> set[str]:
+    """Bots or accounts that are as the command wants them already, and so have nothing to answer."""
+    if isinstance(fact, RestrictTrading):
+        return set()  # an account answers every restriction
+    levels: dict[str, str] = {}
+    paused: dict[str, bool] = {}
+    async for entry in tape.read([f"{what}.>"]):
+        for said in entry.decision.facts:
+            if isinstance(said, TradingRestricted | TradingReleased):
+                levels[said.account] = said.level if isinstance(said, TradingRestricted) else ""
+            elif isinstance(said, BotPaused | BotResumed):
+                paused[said.bot] = isinstance(said, BotPaused)
+    plan = await plan_on(tape)
+    if what == "account":
+        return {one.name for one in plan.accounts if not levels.get(one.name)}
+    return {one.name for one in plan.bots if paused.get(one.name, False) == isinstance(fact, PauseBot)}
 
 
 async def _answers(
@@ -151,6 +171,8 @@ async def _answers(
 ) -> set[str]:
     """Who of `names` has answered the command at `seq`, in bounded time."""
     found: set[str] = set()
+    if not names:
+        return found
     try:
         async with asyncio.timeout(min(patience, _ANSWER_S)):
             async for entry in tape.follow(["account.>", "bot.>"], after=seq):

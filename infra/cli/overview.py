@@ -144,6 +144,9 @@ class Overview:
         }
 
     def _on_price(self, actor: str, fact: market.Candle | market.Trade) -> None:
+        """Validated prices only, so that every view shows the same equity, whether it reads the feeds or not."""
+        if not actor.startswith("market."):
+            return
         key = (fact.venue, fact.symbol)
         value = fact.close if isinstance(fact, market.Candle) else fact.price
         if fact.ts >= self.prices.get(key, (0, 0.0))[0]:

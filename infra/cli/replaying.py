@@ -159,7 +159,7 @@ async def _causes(tape: JetStreamTape, state: Replayed, entry: Recorded, budget:
         if 0 < seq < entry.seq and budget[0] > 0:
             cause = await _message(tape, seq)
             because.append({"how": how, **await _causes(tape, state, cause, budget)})
-    return {"seq": entry.seq, "actor": entry.actor, "said": line(entry).plain.strip(), "because": because}
+    return {"seq": entry.seq, "actor": entry.actor, "said": " ".join(line(entry).plain.split()), "because": because}
 
 
 async def _message(tape: JetStreamTape, seq: int) -> Recorded:

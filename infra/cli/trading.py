@@ -211,6 +211,9 @@ def _log_to(context: Context, data_dir: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     logging.basicConfig(filename=folder / "tape.log", level=logging.WARNING, force=True,
                         format="%(asctime)s %(levelname)s %(name)s %(message)s")  # fmt: skip
+    ray = logging.getLogger("ray")  # it writes to standard error on its own
+    ray.handlers.clear()
+    ray.propagate = True
 
 
 def _closing(context: Context, chosen: Chosen, view: View, before: dict[str, Any], why: str, halted: list[str]) -> int:
