@@ -107,7 +107,8 @@ def assumptions_text(result: Result) -> str:
         lines = "".join(f"- {line}\n" for line in assumptions(account))
         blocks.append(f"Account {account.name}, {account.cash:f} {account.currency}\n{lines}")
     end = (
-        "What is open before the last bar is closed at that bar's open; nothing new is opened."
+        "What is open before the last bar is closed at that bar's open, as far as its volume allows; nothing new is "
+        "opened."
         if result.close_last == "open"
         else "What is open at the end stays open and counts at the last close; it is no trade."
     )
