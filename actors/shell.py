@@ -92,6 +92,8 @@ class Host:
 
     async def _deal(self, entry: Recorded) -> None:
         """All hearers of this process decide before the first appends: in lock-step each one's report is waited for."""
+        if entry.seq <= self.at:
+            return  # delivered twice
         due = []
         for seat in self._router.hearers(entry):
             decision = seat.react(entry)

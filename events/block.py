@@ -15,7 +15,9 @@ Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 _PRICES = ("open", "high", "low", "close", "volume")
-ROWS_MAX = 10_000  # 7 columns x 8 bytes x 4/3 (base64) x 10,000 = 750 kB, below the bus's limit of 1 MB
+# 7 columns x 8 bytes x 4/3 (base64) x 4,000 = 300 kB: a symbol's answer repeats the block once more in every higher
+# timeframe and stays below the bus's limit of 1 MB with seven of them.
+ROWS_MAX = 4_000
 
 
 class Columns(msgspec.Struct, frozen=True):

@@ -17,26 +17,27 @@ class MemoryTape:
         self.name = name
         self.entries: list[Recorded] = []
         self._last: dict[str, Recorded] = {}
-        self._grown = asyncio.Condition()
+        self._waiting: list[asyncio.Future[None]] = []
 
     def put(self, actor: str, decision: Decision, *, expected: int, epoch: int = 0) -> Recorded:
         """`append` without a loop to await on."""
         last = self._last.get(actor)
+        if last is not None and (last.decision.id, last.epoch) == (decision.id, epoch):
+            return last
         found = last.seq if last is not None else 0
         if found != expected:
-            if last is not None and last.decision.id == decision.id:
-                return last
             raise LostRace(actor, expected, found)
         entry = Recorded(len(self.entries) + 1, actor, decision, decision.ts, epoch)
         self.entries.append(entry)
         self._last[actor] = entry
+        for follower in self._waiting:  # at once: an appender that is cancelled after this has still told them
+            if not follower.done():
+                follower.set_result(None)
+        self._waiting.clear()
         return entry
 
     async def append(self, actor: str, decision: Decision, *, expected: int, epoch: int = 0) -> int:
-        entry = self.put(actor, decision, expected=expected, epoch=epoch)
-        async with self._grown:
-            self._grown.notify_all()
-        return entry.seq
+        return self.put(actor, decision, expected=expected, epoch=epoch).seq
 
     async def last(self, actor: str) -> Recorded | None:
         return self._last.get(actor)
@@ -57,9 +58,9 @@ class MemoryTape:
                 place += 1
                 if _wanted(patterns, entry):
                     yield entry
-            async with self._grown:
-                if place >= len(self.entries):
-                    await self._grown.wait()
+            grown = asyncio.get_running_loop().create_future()
+            self._waiting.append(grown)
+            await grown
 
     async def close(self) -> None: ...
 

@@ -38,9 +38,10 @@ class Tape(Protocol):
     name: str
 
     async def append(self, actor: str, decision: Decision, *, expected: int, epoch: int = 0) -> int:
-        """Appends and returns the sequence; returns the old one where this very decision is the actor's last already.
+        """Appends and returns the sequence: the old one where this decision, of this epoch, already is the last.
 
-        `expected` is the sequence of the actor's last message (0: none). Raises LostRace where it is another.
+        `expected` is the sequence of the actor's last message (0: none). Raises LostRace where it is another: also
+        where a writer of another epoch has appended the same decision, for only one of two may go on.
         """
 
     async def last(self, actor: str) -> Recorded | None:

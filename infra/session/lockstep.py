@@ -173,7 +173,8 @@ class Conductor:
                 await self._permit(actor, entry.seq)
                 await self._until(entry.seq, actor, lambda report: not report.wants or report.at > 0)
                 report = self._reports[actor]
-            end = max(end, report.at)
+            # One that has gone on was restarted, and its report of this entry lost: what it caused is not known here.
+            end = max(end, report.at if report.seq == entry.seq else await self._tape.end())
         return end
 
     async def _permit(self, actor: str, seq: int) -> None:
@@ -187,7 +188,8 @@ class Conductor:
                 return
             self._news.clear()
             try:
-                await asyncio.wait_for(self._news.wait(), ASK_AGAIN_S)
+                async with asyncio.timeout(ASK_AGAIN_S):  # not wait_for, which can swallow a cancellation on 3.11
+                    await self._news.wait()
             except TimeoutError:
                 await self._client.publish(_asks(self._tape.name), b"")
                 if report is not None and report.seq == seq and report.wants and not report.at:

@@ -52,7 +52,7 @@ class JetStreamTape:
         self._codec = Codec()
         # What this writer knows to be each actor's last message. The stream forgets an id after two minutes; a
         # gateway that sends the same content again after that is stopped here.
-        self._known: dict[str, tuple[str, int]] = {}
+        self._known: dict[str, tuple[str, int, int]] = {}
 
     @classmethod
     async def connect(
@@ -87,11 +87,11 @@ class JetStreamTape:
 
     async def append(self, actor: str, decision: Decision, *, expected: int, epoch: int = 0) -> int:
         """As the port says. Raises LostRace, MessageTooLarge, and OutcomeUnknown after `patience_s`."""
-        known_id, known_seq = self._known.get(actor, ("", 0))
-        if known_id == decision.id:
+        known_id, known_epoch, known_seq = self._known.get(actor, ("", 0, 0))
+        if (known_id, known_epoch) == (decision.id, epoch):
             return known_seq
         seq = await self._append(actor, decision, expected, epoch)
-        self._known[actor] = (decision.id, seq)
+        self._known[actor] = (decision.id, epoch, seq)
         return seq
 
     async def _append(self, actor: str, decision: Decision, expected: int, epoch: int) -> int:
@@ -99,7 +99,7 @@ class JetStreamTape:
         subject = subjects.subject(self.name, actor, decision.kind)
         headers = {
             EPOCH: str(epoch),  # first: readers look for it there
-            "Nats-Msg-Id": decision.id,
+            "Nats-Msg-Id": f"{decision.id}/{epoch}",  # another epoch's copy is no duplicate but a lost race
             "Nats-Expected-Last-Subject-Sequence": str(expected),
             "Nats-Expected-Last-Subject-Sequence-Subject": subjects.every(self.name, actor),
         }
@@ -115,7 +115,7 @@ class JetStreamTape:
             log.info("%s: append of %s is unclear (%s)", actor, decision.id, trouble)
             last = await self.last(actor)
             found = last.seq if last is not None else 0
-            if last is not None and last.decision.id == decision.id:
+            if last is not None and (last.decision.id, last.epoch) == (decision.id, epoch):
                 return last.seq
             if found < expected and self.replicas > 1 and stale_reads < _STALE_READS_MAX:
                 stale_reads += 1
@@ -165,7 +165,7 @@ class JetStreamTape:
                 return None
             raise
         entry = self._recorded(actor, answer["message"])
-        self._known[actor] = (entry.decision.id, entry.seq)
+        self._known[actor] = (entry.decision.id, entry.epoch, entry.seq)
         return entry
 
     def _recorded(self, actor: str, message: dict[str, Any]) -> Recorded:

@@ -90,11 +90,7 @@ async def test_the_same_decision_from_another_handle_is_appended_once(opened: Ki
     assert await another.end() == 1
 
 
-async def test_the_actors_last_decision_again_after_itself_is_appended_once(
-    opened: Kind, request: pytest.FixtureRequest
-) -> None:
-    if opened.kind == "memory":
-        request.applymarker(pytest.mark.xfail(strict=True, reason="the twin compares ids only after a failed guess"))
+async def test_the_actors_last_decision_again_after_itself_is_appended_once(opened: Kind) -> None:
     seq = await opened.tape.append(BTC, decision("a", 1), expected=0)
     for tape in (opened.tape, await opened.another()):
         last = await tape.last(BTC)
