@@ -102,6 +102,7 @@ def test_the_simulation_would_see_a_doubled_decision() -> None:
     world = World(plan(), market(1), 1, faults=0)
     run(world.play(lockstep=True))
     decided = next(entry for entry in world.tape.entries if entry.actor == "account.main" and entry.decision.by)
-    world.tape.put(decided.actor, decided.decision, expected=world.tape._last["account.main"].seq)
+    newest = world.tape._last["account.main"]
+    world.tape.put(decided.actor, decided.decision, expected=newest.seq, epoch=newest.epoch + 1)
     with pytest.raises(AssertionError, match="nothing follows"):
         audited(world)
