@@ -16,6 +16,7 @@ Key = tuple[str, str]
 """Venue and symbol."""
 
 ZERO = Decimal(0)
+_MARKET_TIME = ("feed.", "market.", "bot.", "account.")
 
 
 @dataclass
@@ -89,7 +90,7 @@ class Overview:
         self.decisions += bool(decision.by)
         self.facts += len(decision.facts)
         self.last_of[entry.actor] = entry.seq
-        if not entry.actor.startswith("command."):
+        if entry.actor.startswith(_MARKET_TIME):  # the others are stamped by the clock
             self.ts = max(self.ts, decision.ts)
         for fact in decision.facts:
             self.kinds[kind(fact)] += 1

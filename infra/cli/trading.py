@@ -92,7 +92,7 @@ async def run(context: Context, wanted: Wanted) -> int:
     assert current is not None
     stopper.install(current)
     try:
-        return await _run(context, chosen, stopper, seconds, wanted.plain)
+        return await _run(context, chosen, stopper, seconds, wanted)
     except asyncio.CancelledError:
         if not stopper.asked:
             raise
@@ -100,7 +100,7 @@ async def run(context: Context, wanted: Wanted) -> int:
         return Exit.FINE
 
 
-async def _run(context: Context, chosen: Chosen, stopper: Stopper, seconds: float | None, plain: bool) -> int:
+async def _run(context: Context, chosen: Chosen, stopper: Stopper, seconds: float | None, wanted: Wanted) -> int:
     screen = context.screen
     starting = session(chosen.config, chosen.plan)
     with screen.working("starting NATS, PostgreSQL and Ray"):
@@ -115,11 +115,11 @@ async def _run(context: Context, chosen: Chosen, stopper: Stopper, seconds: floa
         view = View(chosen, overview, _where(live))
         if not live.tape or before["decisions"]:
             screen.say(f"going on with tape {live.tape.name!r}, which holds {end:,} messages", "dim")
-        why = await _played(screen, live, chosen, stopper, view, seconds, plain, end)
+        why = await _played(screen, live, chosen, stopper, view, seconds, wanted.plain, end)
     finally:
         with screen.working("stopping"):
             await starting.__aexit__(None, None, None)
-    return _closing(context, chosen, view, before, why, live.halted)
+    return _closing(context, chosen, view, before, why, live.halted, wanted)
 
 
 async def _played(
@@ -216,7 +216,9 @@ def _log_to(context: Context, data_dir: Path) -> None:
     ray.propagate = True
 
 
-def _closing(context: Context, chosen: Chosen, view: View, before: dict[str, Any], why: str, halted: list[str]) -> int:
+def _closing(
+    context: Context, chosen: Chosen, view: View, before: dict[str, Any], why: str, halted: list[str], wanted: Wanted
+) -> int:
     screen, overview = context.screen, view.overview
     now = overview.totals()
     brought = {name: now[name] - before[name] for name in now}
@@ -234,11 +236,11 @@ def _closing(context: Context, chosen: Chosen, view: View, before: dict[str, Any
             screen.show(one)
         for text in halted:
             screen.show(Text(f"HALTED: {text}", "bold red"))
-        _what_next(context, screen)
+        _what_next(context, screen, wanted)
     return Exit.HALTED if halts else Exit.FINE
 
 
-def _what_next(context: Context, screen: Screen) -> None:
+def _what_next(context: Context, screen: Screen, wanted: Wanted) -> None:
     tape = program()
     given = [*(["--config", str(context.path)] if context.path else []),
              *(["--data-dir", str(context.data_dir)] if context.data_dir else [])]  # fmt: skip
@@ -249,7 +251,7 @@ def _what_next(context: Context, screen: Screen) -> None:
         (f"{tape} verify{own}", "derive every decision again from the tape, and compare"),
         (f"{tape} status{own}", "how things stand"),
         (f"{tape} tail{own} -n 5 signal fill", "the last signals and fills, in words"),
-        (f"{tape} run{own}", "go on where this ended"),
+        (f"{tape} run{own}{_again(wanted)}", "go on where this ended"),
         (f"{tape} serve{data}", "keep NATS and PostgreSQL up; then, in another terminal:"),
         (f"nats --server \"$({tape} address nats{data})\" sub '{name}.bot.*.signal'", "facts, with the NATS CLI"),
         (f'nats --server "$({tape} address nats{data})" stream view {name}', ""),
@@ -264,6 +266,15 @@ def _what_next(context: Context, screen: Screen) -> None:
         text.append(f"  {about}" if about else "", "dim")
         screen.show(text)
     screen.show(Text("  While a session runs, the Ray dashboard is at the address shown above.", "dim"))
+
+
+def _again(wanted: Wanted) -> str:
+    """The options that a session needs to go on with the same source."""
+    words = [word for feed in wanted.feeds for word in ("--feed", feed)]
+    words += ["--lockstep"] if wanted.lockstep else []
+    words += ["--speed", wanted.speed] if wanted.speed is not None else []
+    words += ["--seed", str(wanted.seed)] if wanted.seed is not None else []
+    return "".join(f" {shlex.quote(word)}" for word in words)
 
 
 def program() -> str:
