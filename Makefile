@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 ARGS ?=
 
-.PHONY: run test check parity bench clean
+.PHONY: run test check parity clean
 
 run: $(VENV)/.run          ## Start everything and watch bots trade on paper: make run ARGS="--for 30s"
 	@$(BIN)/tape run $(ARGS)
@@ -21,8 +21,6 @@ check: $(VENV)/.test       ## Style and types
 parity: $(VENV)/.test      ## Live equals backtest on the full recorded files, with five kills on the way
 	$(BIN)/python -m scripts.parity $(ARGS)
 
-bench: $(VENV)/.test       ## Benchmarks, as ratios against the floor in the same run
-	$(BIN)/python -m scripts.bench $(ARGS)
 
 clean:                     ## Remove the environment and all recorded data below .tape
 	rm -rf $(VENV) .tape
