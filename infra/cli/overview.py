@@ -117,9 +117,8 @@ class Overview:
         return self.accounts[account].cash + sum(worth, ZERO)
 
     def pnl(self) -> Decimal:
-        """Realized and unrealized, after fees, of all bots."""
-        every = self.positions.values()
-        return sum((one.realized - one.fees + self.unrealized(one) for one in every), ZERO)
+        """What all accounts have made, open positions at last prices, after fees; exact, for it is all in cash."""
+        return sum((self.equity(name) - one.start for name, one in self.accounts.items()), ZERO)
 
     def trades(self) -> int:
         """Round trips: a position that went back to flat, or turned round."""

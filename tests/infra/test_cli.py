@@ -132,8 +132,6 @@ def test_unknown_options_are_usage_errors(cli: Cli) -> None:
 
 
 def test_an_unforeseen_error_is_one_sentence_and_a_log(cli: Cli) -> None:
-    """A data folder that is a file is foreseen; a configuration that is a folder of that name is not read at all."""
-    (cli.folder / "sitecustomize.py").write_text("")
     from infra.cli.context import Context
 
     def broken(context: Context) -> int:
