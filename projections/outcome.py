@@ -43,6 +43,6 @@ class Swapped(Exception):
 
 def another_tape(schema: str, held: str, tape: str) -> RebuildNeeded:
     return RebuildNeeded(
-        f"the tables in the schema {schema} hold the tape {held!r}, not {tape!r}: give this tape a database of its "
+        f"the tables in the schema {schema} hold the tape {held!r}, not {tape!r}: give this tape a schema of its "
         "own, or replace them"
     )

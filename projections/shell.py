@@ -22,18 +22,18 @@ from .candles import HEADER, TRAILER
 from .fold import PROJECTION, VERSION, fold, parked
 from .outcome import Overtaken, ProjectionError, RebuildNeeded, RebuildReport, Swapped, another_tape
 from .rows import Row, Rows
+from .schemas import beside, schema_of
 from .state import State, restored, saved
 from .statements import LOAD, MOVE, copy_in, creation, delete, hashing, quoted, search_path, stages, swap, upsert
 from .tables import Table, sql, tables
 
 __all__ = [
-    "SCHEMA", "Overtaken", "ProjectionError", "Projector", "RebuildNeeded", "RebuildReport", "project_to_end",
-    "rebuild", "table_hashes",
+    "Overtaken", "ProjectionError", "Projector", "RebuildNeeded", "RebuildReport", "project_to_end", "rebuild",
+    "table_hashes",
 ]  # fmt: skip
 
 log = logging.getLogger("tickertape.projections")
 
-SCHEMA = "tickertape"
 _SWAPS_MAX = 100  # catching up with a live projector takes a fraction of LINGER_S
 _LOST = (psycopg.OperationalError, psycopg.InterfaceError)
 _REFUSED = (psycopg.DataError, ValueError, ArithmeticError, StructError)
@@ -45,8 +45,8 @@ Connection = psycopg.AsyncConnection[Any]
 class Projector:
     """Keeps the tables up with a tape. Any number of processes may read them; only one projector can write."""
 
-    def __init__(self, dsn: str, tape: Tape, *, schema: str = SCHEMA) -> None:
-        self._dsn, self._tape, self._schema = dsn, tape, schema
+    def __init__(self, dsn: str, tape: Tape, *, schema: str | None = None) -> None:
+        self._dsn, self._tape, self._schema = dsn, tape, schema or schema_of(tape.name)
         self.at = 0
         """The last committed tape sequence."""
 
@@ -72,14 +72,14 @@ class Projector:
                 await asyncio.sleep(min(5.0, 0.1 * 2**failures))
 
 
-async def project_to_end(dsn: str, tape: Tape, *, schema: str = SCHEMA, batch: int = BATCH) -> int:
+async def project_to_end(dsn: str, tape: Tape, *, schema: str | None = None, batch: int = BATCH) -> int:
     """Projects what the tape holds now and returns the sequence reached. Raises as `Projector.run`, and psycopg's."""
-    async with _opened(dsn, schema, tape) as store:
+    async with _opened(dsn, schema or schema_of(tape.name), tape) as store:
         await store.catch_up(tape, batch)
         return store.seq
 
 
-async def table_hashes(dsn: str, *, schema: str = SCHEMA) -> dict[str, str]:
+async def table_hashes(dsn: str, *, schema: str = "tickertape") -> dict[str, str]:
     """A hash of all rows and columns of each table, the same on every PostgreSQL."""
     async with await psycopg.AsyncConnection.connect(dsn, **_OPTIONS) as connection:
         await connection.execute(b"SET TIME ZONE 'UTC'; SET DateStyle TO ISO; SET bytea_output TO hex")
@@ -87,7 +87,7 @@ async def table_hashes(dsn: str, *, schema: str = SCHEMA) -> dict[str, str]:
 
 
 async def rebuild(
-    dsn: str, tape: Tape, progress: Callable[[int, int], None] | None = None, *, schema: str = SCHEMA
+    dsn: str, tape: Tape, progress: Callable[[int, int], None] | None = None, *, schema: str | None = None
 ) -> RebuildReport:
     """Projects the whole tape into new tables beside the old ones, which serve meanwhile, and swaps them in.
 
@@ -96,7 +96,8 @@ async def rebuild(
     """
     began = time.perf_counter()
     generation = uuid.uuid4().hex
-    new = f"{schema}_{generation[:12]}"
+    schema = schema or schema_of(tape.name)
+    new = beside(schema, generation)
     async with await psycopg.AsyncConnection.connect(dsn, autocommit=True, **_OPTIONS) as connection:
         await _clear_the_way(connection, schema)
         await _make_schema(connection, new, tape.name, generation)
@@ -337,7 +338,7 @@ async def _clear_the_way(connection: Connection, schema: str) -> None:
     """Takes the lock of rebuilds, and removes what a rebuild that died has left."""
     if not await _one(connection, b"SELECT pg_try_advisory_lock(hashtext(%s))", f"tickertape rebuild {schema}"):
         raise ProjectionError("another rebuild is at work on these tables: wait for it to end")
-    pattern = f"^{re.escape(schema)}_[0-9a-f]{{12}}(_old)?$"
+    pattern = f"^{re.escape(schema)}~[0-9a-f]{{12}}(_old)?$"
     left = await connection.execute("SELECT nspname FROM pg_namespace WHERE nspname ~ %s", (pattern,))
     for (name,) in await left.fetchall():
         await _dropped(connection, name)

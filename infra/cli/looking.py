@@ -48,16 +48,18 @@ async def _tables(at: Reached, tape: str, end: int) -> dict[str, Any]:
     """How far the tables are; `trouble` says why they cannot be asked."""
     import psycopg
 
-    from projections.shell import SCHEMA
+    from projections.schemas import schema_of
+    from projections.statements import quoted
 
     if at.dsn is None:
         return {"at": None, "lag": None, "trouble": at.trouble}
     try:
         async with await psycopg.AsyncConnection.connect(at.dsn, connect_timeout=5) as connection:
-            exists = await connection.execute("SELECT to_regclass(%s)", (f"{SCHEMA}.checkpoints",))
+            checkpoints = quoted(schema_of(tape), "checkpoints")
+            exists = await connection.execute("SELECT to_regclass(%s)", (checkpoints,))
             if (await exists.fetchone() or (None,))[0] is None:
                 return {"at": 0, "lag": end, "trouble": ""}
-            query = f"SELECT tape, seq FROM {SCHEMA}.checkpoints"
+            query = f"SELECT tape, seq FROM {checkpoints}"
             row = await (await connection.execute(query.encode())).fetchone()
     except psycopg.Error as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -9,6 +9,7 @@ from infra.cli.exits import Exit, Failure
 from infra.cli.reach import looking, session_pid
 from infra.cli.screen import pairs, table
 from infra.tapes.jetstream import JetStreamTape
+from projections.schemas import beside, schema_of
 
 
 async def rebuild(context: Context, check: bool) -> int:
@@ -24,7 +25,8 @@ async def _rebuild(context: Context, tape: JetStreamTape, dsn: str) -> int:
     screen = context.screen
     with screen.progress("rebuilding", await tape.end()) as advance:
         report = await shell.rebuild(dsn, tape, advance)
-    hashes, counts = await shell.table_hashes(dsn), await _counts(dsn, shell.SCHEMA)
+    schema = schema_of(tape.name)
+    hashes, counts = await shell.table_hashes(dsn, schema=schema), await _counts(dsn, schema)
     rows = [(name, f"{counts[name]:,}", hashes[name]) for name in sorted(hashes)]
     said = pairs([
         ("tape", f"{tape.name} up to {report.at:,}"),
@@ -46,14 +48,15 @@ async def _check(context: Context, tape: JetStreamTape, dsn: str) -> int:
     screen = context.screen
     if session_pid(context.config()) is not None:
         raise Failure("a session runs and writes the tables: end it with `tape stop`, then compare", Exit.IN_THE_WAY)
-    scratch = f"{shell.SCHEMA}_{uuid.uuid4().hex[:12]}"  # of the form that a later rebuild sweeps up
+    schema = schema_of(tape.name)
+    scratch = beside(schema, uuid.uuid4().hex)  # of the form that a later rebuild sweeps up
     try:
         with screen.working("bringing the live tables up to date"):
             at = await shell.project_to_end(dsn, tape)
         with screen.working("making the tables beside them"):
             await shell.project_to_end(dsn, tape, schema=scratch)
         with screen.working("comparing"):
-            live, fresh = await shell.table_hashes(dsn), await shell.table_hashes(dsn, schema=scratch)
+            live, fresh = await shell.table_hashes(dsn, schema=schema), await shell.table_hashes(dsn, schema=scratch)
     finally:
         await _drop(dsn, scratch)
     different = sorted(name for name in live if live[name] != fresh.get(name))

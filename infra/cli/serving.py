@@ -12,6 +12,7 @@ from infra.cli.screen import Screen, pairs
 from infra.cli.values import named
 from infra.config import Config
 from infra.services import Endpoints, discover, embedded
+from projections.schemas import name_in_sql
 
 
 def addresses(config: Config, endpoints: Endpoints) -> list[tuple[str, str]]:
@@ -65,11 +66,15 @@ async def serve(context: Context) -> int:
 
 
 def _tell(screen: Screen, config: Config, endpoints: Endpoints) -> None:
+    schema = name_in_sql(config.tape)
     shown = [
         *addresses(config, endpoints),
         ("look at facts", f"nats --server {endpoints.nats_url} sub '{config.tape}.bot.*.signal'"),
         ("look at the tape", f"nats --server {endpoints.nats_url} stream view {config.tape}"),
-        ("look at tables", 'psql "$(tape address postgres)" -c "select * from tickertape.performance"'),
+        (
+            "look at tables",
+            f"psql \"$(tape address postgres)\" -c 'select * from {schema}.performance'",
+        ),
         ("end", "Ctrl-C"),
     ]
     value = {"nats_urls": endpoints.nats_urls, "nats_monitor_url": endpoints.nats_monitor_url,

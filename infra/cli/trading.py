@@ -29,6 +29,7 @@ from infra.cli.view import View, summary
 from infra.session.cluster import Halted
 from infra.session.run import Session, session
 from infra.tapes.jetstream import JetStreamTape
+from projections.schemas import name_in_sql
 
 __all__ = ["Wanted", "run"]
 
@@ -247,6 +248,7 @@ def _what_next(context: Context, screen: Screen, wanted: Wanted) -> None:
     data = "".join(f" {shlex.quote(one)}" for one in given)
     own = data + (f" --tape {context.tape}" if context.tape else "")
     name = context.config().tape
+    schema = name_in_sql(name)
     lines = [
         (f"{tape} verify{own}", "derive every decision again from the tape, and compare"),
         (f"{tape} status{own}", "how things stand"),
@@ -255,7 +257,7 @@ def _what_next(context: Context, screen: Screen, wanted: Wanted) -> None:
         (f"{tape} serve{data}", "keep NATS and PostgreSQL up; then, in another terminal:"),
         (f"nats --server \"$({tape} address nats{data})\" sub '{name}.bot.*.signal'", "facts, with the NATS CLI"),
         (f'nats --server "$({tape} address nats{data})" stream view {name}', ""),
-        (f"psql \"$({tape} address postgres{data})\" -c 'select * from tickertape.performance'", "the tables"),
+        (f"psql \"$({tape} address postgres{data})\" -c 'select * from {schema}.performance'", "the tables"),
     ]
     screen.show("")
     screen.show(Text("What to try next", "bold"))

@@ -321,7 +321,8 @@ async def test_tables_of_another_version_tape_or_history_ask_for_a_rebuild(
 
 async def test_one_rebuild_at_a_time_and_what_a_dead_one_left_is_removed(postgres_dsn: str) -> None:
     tape = history(16, minutes=5)
-    do(postgres_dsn, "CREATE SCHEMA tickertape_0123456789ab; CREATE TABLE tickertape_0123456789ab.left_over (id int)")
+    left = '"tickertape~0123456789ab"'
+    do(postgres_dsn, f"CREATE SCHEMA {left}; CREATE TABLE {left}.left_over (id int)")
     with psycopg.connect(postgres_dsn, autocommit=True) as other:
         other.execute("SELECT pg_advisory_lock(hashtext('tickertape rebuild tickertape'))")
         with pytest.raises(ProjectionError, match="another rebuild"):
