@@ -261,7 +261,7 @@ async def test_old_tables_that_something_still_reads_stay(postgres_dsn: str) -> 
     await project_to_end(postgres_dsn, tape)
     do(postgres_dsn, "CREATE MATERIALIZED VIEW public.frozen AS SELECT * FROM tickertape.candles")
     report = await rebuild(postgres_dsn, tape)
-    assert rows(postgres_dsn, f"SELECT count(*) > 0 FROM {report.kept}.candles") == [(True,)]
+    assert rows(postgres_dsn, f'SELECT count(*) > 0 FROM "{report.kept}".candles') == [(True,)]
     do(postgres_dsn, "DROP MATERIALIZED VIEW public.frozen")
     await rebuild(postgres_dsn, tape)
     assert rows(postgres_dsn, "SELECT nspname FROM pg_namespace WHERE nspname LIKE 'tick%'") == [("tickertape",)]
@@ -303,7 +303,7 @@ async def test_tables_of_another_version_tape_or_history_ask_for_a_rebuild(
     tape = history(14, minutes=10)
     await project_to_end(postgres_dsn, tape)
     with pytest.raises(RebuildNeeded, match=r"hold the tape 'main', not 'other'.*tape rebuild"):
-        await project_to_end(postgres_dsn, history(14, minutes=10, name="other"))
+        await project_to_end(postgres_dsn, history(14, minutes=10, name="other"), schema="tickertape")
     with pytest.raises(RebuildNeeded, match=r"ends at 3.*tape rebuild"):
         await project_to_end(postgres_dsn, first(tape, 3))
     with pytest.raises(RebuildNeeded, match="another tape of the name 'main'"):
@@ -315,8 +315,20 @@ async def test_tables_of_another_version_tape_or_history_ask_for_a_rebuild(
     with pytest.raises(RebuildNeeded, match="checkpoint cannot be read"):
         await project_to_end(postgres_dsn, tape)
     other = history(15, minutes=5, name="other")
-    await rebuild(postgres_dsn, other)
-    assert await project_to_end(postgres_dsn, other) == len(other.entries)
+    await rebuild(postgres_dsn, other, schema="tickertape")
+    assert await project_to_end(postgres_dsn, other, schema="tickertape") == len(other.entries)
+
+
+async def test_two_tapes_have_tables_side_by_side(postgres_dsn: str) -> None:
+    one, two = history(14, minutes=5), history(15, minutes=5, name="Other-tape")
+    await project_to_end(postgres_dsn, one)
+    await project_to_end(postgres_dsn, two)
+    before = await table_hashes(postgres_dsn)
+    report = await rebuild(postgres_dsn, two)
+    assert report.at == len(two.entries)
+    assert await table_hashes(postgres_dsn) == before
+    kept = rows(postgres_dsn, "SELECT nspname FROM pg_namespace WHERE nspname LIKE 'tick%' ORDER BY 1")
+    assert kept == [("tickertape",), ("tickertape_Other-tape",)]
 
 
 async def test_one_rebuild_at_a_time_and_what_a_dead_one_left_is_removed(postgres_dsn: str) -> None:
