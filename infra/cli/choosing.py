@@ -113,7 +113,11 @@ def _simulated(config: Config, wanted: Wanted) -> Chosen:
     what = f"simulated exchange, {config.simulator.pairs} pairs, seed {config.simulator.seed}, "
     what += "as fast as it goes" if speed is None else f"{speed:g} market seconds a second"
     chosen = Chosen(config, plan, Source(lambda ts, feed: iter(())), what)
-    chosen.source = Source(chosen.counted(simulator.source(config.simulator, now())), speed)
+    try:
+        source = simulator.source(config.simulator, now(), config.symbols)
+    except ValueError as error:
+        raise Failure(str(error)) from error
+    chosen.source = Source(chosen.counted(source), speed)
     return chosen
 
 

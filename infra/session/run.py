@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from ray.exceptions import RayError
 
 from actors.plan import Plan
 from actors.roster import deciders
@@ -48,16 +49,19 @@ def recorded(stream: Callable[[], Iterator[Stamped]], *, speed: float | None, lo
 
 
 class Session:
-    """A running session. `halted` holds what stopped for good, in words."""
+    """A running session. `halted` holds what stopped for good, in words; commands to end it count after `begun`."""
 
-    def __init__(self, config: Config, plan: Plan, endpoints: Endpoints, tape: JetStreamTape) -> None:
-        self.config, self.plan, self.endpoints, self.tape = config, plan, endpoints, tape
+    def __init__(self, config: Config, plan: Plan, endpoints: Endpoints, tape: JetStreamTape, begun: int) -> None:
+        self.config, self.plan, self.endpoints, self.tape, self.begun = config, plan, endpoints, tape, begun
         self.deciders = deciders(plan)
         self.workers: dict[str, Any] = {}
         self.halted: list[str] = []
         self.published = 0
         self.dashboard = ""
         self._tasks: set[asyncio.Task[None]] = set()
+        self._halting = asyncio.Lock()  # halts are recorded one by one, or the second would lose a race to the first
+        self._inboxes: dict[str, set[str]] = {}
+        self._recording = asyncio.Lock()
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def play(self, source: Source, duration_s: float | None = None) -> str:
@@ -78,7 +82,7 @@ class Session:
 
     async def _until_the_end(self, playing: Any, duration_s: float | None, stop_on_halt: bool) -> str:
         play = asyncio.ensure_future(playing)
-        stop = asyncio.ensure_future(self._stop_command(await self.tape.end()))
+        stop = asyncio.ensure_future(self._stop_command(self.begun))
         waiting: set[asyncio.Future[Any]] = {play, stop, *({self._failed} if stop_on_halt else ())}
         try:
             done, _ = await asyncio.wait(waiting, timeout=duration_s, return_when=asyncio.FIRST_COMPLETED)
@@ -86,9 +90,7 @@ class Session:
                 one.result()
             return "feed" if play in done else "stop" if stop in done else "time"
         finally:
-            for task in (play, stop):
-                task.cancel()
-            await asyncio.gather(play, stop, return_exceptions=True)
+            await asyncio.gather(ended(play), ended(stop))
 
     def _count(self, published: int) -> None:
         self.published = published
@@ -103,6 +105,8 @@ class Session:
         names = [decider.actor for decider in self.deciders]
         for group in placement.groups(names, self.config.session.processes):
             label = placement.name(group)
+            mine = [decider for decider in self.deciders if decider.actor in group]
+            self._inboxes[label] = {pattern for decider in mine for pattern in decider.inbox}
             worker = self.workers[label] = cluster.spawn(self.plan, group, label, connect)
             self._keep(label, worker.run.remote)
         projector = spawn_projector(self.endpoints, self.tape)
@@ -117,18 +121,25 @@ class Session:
         try:
             await cluster.supervise(run, label)
         except cluster.Halted as halted:
-            log.error("%s", halted)
-            self.halted.append(str(halted))
+            await self._halt(label, halted)
+        except Exception as error:  # what supervision has no answer to must not end it in silence
+            await self._halt(label, cluster.Halted(f"{label}: {type(error).__name__}: {error}"))
+
+    async def _halt(self, label: str, halted: cluster.Halted) -> None:
+        log.error("%s", halted)
+        self.halted.append(str(halted))
+        if not self._failed.done():
+            self._failed.set_exception(halted)
+            self._failed.exception()  # seen: without lock-step the others go on
+        async with self._halting:
             await self._record_halt(label, str(halted))
-            if not self._failed.done():
-                self._failed.set_exception(halted)
-                self._failed.exception()  # seen: without lock-step the others go on
 
     async def _record_halt(self, label: str, reason: str) -> None:
-        now = time.time_ns() // 1000
-        last = await self.tape.last(subjects.SUPERVISOR)
-        message = observed(subjects.SUPERVISOR, now, ActorHalted(label, await self.tape.end(), "poison", reason))
-        await self.tape.append(subjects.SUPERVISOR, message, expected=last.seq if last else 0)
+        async with self._recording:  # one writer at a time, also when several actors halt on one fact
+            now = time.time_ns() // 1000
+            last = await self.tape.last(subjects.SUPERVISOR)
+            message = observed(subjects.SUPERVISOR, now, ActorHalted(label, await self.tape.end(), "poison", reason))
+            await self.tape.append(subjects.SUPERVISOR, message, expected=last.seq if last else 0)
 
     async def _stop_command(self, after_seq: int) -> None:
         async for entry in self.tape.follow([f"{subjects.COMMAND}.stop-session"], after=after_seq):
@@ -136,22 +147,37 @@ class Session:
                 return
 
     async def drain(self) -> None:
-        """Waits, for a bounded time, until nothing more is decided and the projections have reached the end."""
-        loop = asyncio.get_running_loop()
-        deadline, end, quiet = loop.time() + DRAIN_S, -1, 0
-        while loop.time() < deadline and quiet < 3:
-            await asyncio.sleep(0.1)
-            found = await self.tape.end()
-            quiet, end = (quiet + 1, end) if found == end else (0, found)
-        while loop.time() < deadline:
-            if (await self.workers["projector"].progress.remote())["at"] >= end:
+        """Waits, for a bounded time, until every actor has dealt with its inbox and the projections are at the end."""
+        deadline = asyncio.get_running_loop().time() + DRAIN_S
+        while asyncio.get_running_loop().time() < deadline:
+            end = await self.tape.end()
+            behind = [label for label in self._inboxes if not await self._caught_up(label)]
+            if not behind and await self.tape.end() == end and await self._at("projector") >= end:
                 return
             await asyncio.sleep(0.05)
+
+    async def _caught_up(self, label: str) -> bool:
+        at = await self._at(label)
+        return all([at >= await self.tape.last_match(pattern) for pattern in sorted(self._inboxes[label])])
+
+    async def _at(self, label: str) -> int:
+        """How far a process is; 0 where it does not answer, for it is being restarted or has halted."""
+        try:
+            return int((await asyncio.wait_for(self.workers[label].progress.remote(), 1.0))["at"])
+        except (TimeoutError, RayError):
+            return 0
 
     async def close(self) -> None:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+async def ended(task: asyncio.Future[Any]) -> None:
+    """Cancels until it is over: on Python 3.11 a `wait_for` inside a library can swallow a cancellation."""
+    while not task.done():
+        task.cancel()
+        await asyncio.wait((task,), timeout=0.2)
 
 
 @asynccontextmanager
@@ -167,7 +193,8 @@ async def session(config: Config, plan: Plan) -> AsyncIterator[Session]:
             tape = await JetStreamTape.connect(endpoints.nats_url, config.tape, replicas=endpoints.replicas)
             try:
                 await record_plan(tape, plan, time.time_ns() // 1000)
-                found = Session(config, plan, endpoints, tape)
+                # Before Ray, which takes seconds to start: who asks for an end meanwhile is heard.
+                found = Session(config, plan, endpoints, tape, await tape.end())
                 found.dashboard = await asyncio.to_thread(
                     cluster.start, config.session.dashboard, config.session.dashboard_port
                 )

@@ -168,6 +168,17 @@ class JetStreamTape:
         self._known[actor] = (entry.decision.id, entry.epoch, entry.seq)
         return entry
 
+    async def last_match(self, pattern: str) -> int:
+        """The sequence of the newest message under a pattern, answered by the leader; 0 where there is none."""
+        body = {"last_by_subj": f"{self.name}.{pattern}"}
+        try:
+            answer = await self._bus.ask_patiently(f"STREAM.MSG.GET.{self.name}", body, patience_s=self._patience_s)
+        except ApiError as error:
+            if error.code == NO_MESSAGE:
+                return 0
+            raise
+        return int(answer["message"]["seq"])
+
     def _recorded(self, actor: str, message: dict[str, Any]) -> Recorded:
         data = base64.b64decode(message.get("data", ""))
         decision = self._codec.decode_or_unreadable(message["subject"], data)
