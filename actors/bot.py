@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from math import isfinite
-from typing import Any
 
 import msgspec
 
@@ -16,18 +15,26 @@ from events.control import BotPaused, BotResumed, BotStarted, PauseBot, ResumeBo
 from events.decision import Recorded
 from events.fact import Fact
 from events.market import Candle, CandleBlock
-from events.trading import Fill, RiskRefused, Signal
+from events.trading import Fill, OrderCancelled, OrderRejected, RiskRefused, Signal
 
 _LEVELS = ("stop", "take_profit", "trail", "limit", "trigger")
+_ORDINARY = ("superseded", "replaced", "closing", "position-closed", "oco", "bracket-closed")
+"""Why orders end in the course of things; every other reason means that something the bot wanted will not be."""
 
 
 class BotState(msgspec.Struct):
-    """`wanted` is what was signalled last; `wish` is what the strategy answered to the entry at hand."""
+    """`wanted` is what was signalled last, at `asked`; `wish` is what the strategy answered to the entry at hand.
+
+    `undone`: what was wanted did not come about, so even the same wish is a new one. `learnt`: the newest candle shown.
+    """
 
     strategy: Strategy
     position: Position = FLAT
     wanted: Target | None = None
     wish: Target | None = None
+    asked: int = 0
+    undone: bool = False
+    learnt: int = 0
     price: float = 0.0
     started: bool = False
     paused: bool = False
@@ -59,8 +66,10 @@ class BotDecider:
                 return actor == self.market and fact.timeframe == self.plan.timeframe
             case CandleBlock():
                 return actor == self.market and fact.timeframe == self.plan.timeframe
-            case Fill() | RiskRefused():
+            case Fill() | RiskRefused() | OrderRejected():
                 return fact.bot == self.plan.name
+            case OrderCancelled():
+                return fact.bot == self.plan.name and fact.reason not in _ORDINARY
             case PauseBot() | ResumeBot():
                 return fact.bot in ("*", self.plan.name)
             case Unreadable():
@@ -77,30 +86,44 @@ class BotDecider:
             match fact:
                 case Candle():
                     # Of several candles in one message only the newest can still be acted on; all are learnt from.
-                    state.price = fact.close
+                    state.price, state.learnt = fact.close, max(state.learnt, fact.ts)
                     state.wish = state.strategy.on_candle(fact, state.position) or state.wish
                 case Fill():
                     self._filled(state, fact)
                 case CandleBlock():
-                    for candle in candles(fact.venue, fact.symbol, fact.timeframe, unpack(fact)):
-                        state.strategy.on_candle(candle, FLAT)  # warm-up: what it wants of the past is not asked
+                    self._warm_up(state, fact)
+                case RiskRefused():
+                    state.undone = state.undone or fact.ts == state.asked  # one of an earlier wish is no news
+                case OrderCancelled() | OrderRejected():
+                    state.undone = state.undone or not _stands(state)
                 case Unreadable():
                     raise Poison(self.actor, entry.seq, f"unreadable message on {fact.subject}: {fact.reason}")
                 case _:
                     pass
 
     @staticmethod
+    def _warm_up(state: BotState, block: CandleBlock) -> None:
+        """What the strategy wants of the past is not asked. Rows that fill a hole behind it come too late for it."""
+        for candle in candles(block.venue, block.symbol, block.timeframe, unpack(block)):
+            if candle.ts > state.learnt:
+                state.learnt = candle.ts
+                state.strategy.on_candle(candle, FLAT)
+
+    @staticmethod
     def _filled(state: BotState, fill: Fill) -> None:
         state.position = Position(fill.position, fill.average) if fill.position else FLAT
         if not fill.position and fill.role not in ("entry", "exit"):
-            state.wanted = None  # a bracket or the kill switch closed it: the same wish is a new one from here on
+            state.wanted = None  # a bracket closed it: the same wish is a new one from here on
+        elif not fill.position and state.wanted is not None:
+            # The kill switch closes as an exit: nobody asked to leave the side that is still wanted.
+            state.undone = state.undone or state.wanted.target * (1 if fill.side == "sell" else -1) > 0
 
     def decide(self, state: BotState, entry: Recorded) -> tuple[Fact, ...]:
         facts: list[Fact] = []
         ts = entry.decision.ts
         for fact in entry.decision.facts:
             match fact:
-                case Candle() if not state.started and not facts:
+                case Candle() if not state.started and not facts and self._hears(entry.actor, fact):
                     facts.append(self._started(ts))
                 case PauseBot() if not state.paused and self._hears(entry.actor, fact):
                     facts.append(BotPaused(self.plan.name, ts, fact.reason))
@@ -108,7 +131,7 @@ class BotDecider:
                     facts.append(BotResumed(self.plan.name, ts, fact.reason))
                 case _:
                     pass
-        if state.wish is not None and not state.paused and not _same(state.wish, state.wanted):
+        if state.wish is not None and not state.paused and (state.undone or not _same(state.wish, state.wanted)):
             facts.append(self._signal(state.wish, state.price, ts, entry.seq))
         return tuple(facts)
 
@@ -119,17 +142,23 @@ class BotDecider:
         )
 
     def _signal(self, wish: Target, price: float, ts: int, seq: int) -> Signal:
-        levels = [getattr(wish, name) for name in _LEVELS]
-        numbers = [wish.target, wish.confidence, *(level for level in levels if level is not None)]
-        if not all(isfinite(number) for number in numbers) or not -1 <= wish.target <= 1:
+        levels = {name: None if (level := getattr(wish, name)) is None else float(level) for name in _LEVELS}
+        target, confidence = float(wish.target), float(wish.confidence)
+        numbers = [target, confidence, *(level for level in levels.values() if level is not None)]
+        if not all(isfinite(number) for number in numbers) or not -1 <= target <= 1:
             raise Poison(self.actor, seq, f"strategy {self.plan.strategy} answered {wish}, which is no position")
-        plan = self.plan
-        return Signal(plan.name, plan.venue, plan.symbol, ts, wish.target, price, **_but_target(wish))
+        plan, reasons = self.plan, tuple(str(reason) for reason in wish.reasons)
+        # Plain floats and a tuple, whatever the strategy computes with: what is read back must be what was decided.
+        return Signal(
+            plan.name, plan.venue, plan.symbol, ts, target, price, wish.order,
+            confidence=confidence, reasons=reasons, **levels,
+        )  # fmt: skip
 
     def evolve(self, state: BotState, fact: Fact) -> None:
         match fact:
             case Signal():
                 state.wanted = Target(**{name: getattr(fact, name) for name in Target.__struct_fields__})
+                state.asked, state.undone = fact.ts, False
             case BotStarted():
                 state.started = True
             case BotPaused():
@@ -140,8 +169,9 @@ class BotDecider:
                 pass
 
 
-def _but_target(wish: Target) -> dict[str, Any]:
-    return {name: getattr(wish, name) for name in Target.__struct_fields__ if name != "target"}
+def _stands(state: BotState) -> bool:
+    """Whether the position is on the side that was wanted last."""
+    return state.wanted is None or float(state.position.qty) * state.wanted.target > 0
 
 
 def _same(wish: Target, wanted: Target | None) -> bool:

@@ -9,6 +9,8 @@ import msgspec
 
 from actors.decider import Poison
 from actors.plan import AccountPlan, BotPlan, SymbolPlan
+from actors.symbol import rules as symbol_rules
+from actors.symbol import validation
 from events import subjects, timeframe
 from events.control import AccountOpened, BotPaused, ReleaseTrading, RestrictTrading, Unreadable
 from events.decision import Recorded, digest_of
@@ -28,12 +30,17 @@ from .signals import on_signal
 class Source(msgspec.Struct, frozen=True):
     """What an actor's messages mean here: prices of market `key`, in bars of `base` or, where that is empty, trades.
 
-    `length` of a bar in µs; a trade at t ends at t + 1.
+    `length` of a bar in µs; a trade at t ends at t + 1. `door`: what a trade must be to count, as for the symbol's
+    own actor: feeds are raw.
     """
 
     key: str
     base: str
     length: int
+    door: symbol_rules.Rules | None = None
+
+    def counts(self, trade: Trade) -> bool:
+        return self.door is not None and validation.trade_fault(self.door, trade) is None
 
 
 class AccountDecider:
@@ -74,7 +81,7 @@ class AccountDecider:
                 if kind is Candle:
                     if fact.timeframe == base:  # type: ignore[attr-defined]
                         return True
-                elif kind is Unreadable or (kind is Trade and not base):
+                elif kind is Unreadable or (kind is Trade and source.counts(fact)):  # type: ignore[arg-type]
                     return True
             return False
         if entry.actor in self._bots:
@@ -91,7 +98,7 @@ class AccountDecider:
             if type(fact) is Candle:
                 if fact.timeframe == base:
                     market.price, market.ts = fact.close, fact.ts
-            elif type(fact) is Trade and not base:
+            elif type(fact) is Trade and source.counts(fact):
                 market.price, market.ts = fact.price, fact.ts + 1
             elif type(fact) is Unreadable:
                 raise Poison(self.actor, entry.seq, fact.reason)
@@ -155,11 +162,10 @@ class AccountDecider:
                     matcher = Matcher(sheet, source.key, exact(fact.volume), fact.ts - source.length)
                     matcher.walk(path_of(fact))
                 market.price = fact.close
-            elif type(fact) is Trade and not source.base:
+            elif type(fact) is Trade and source.counts(fact):
                 sheet.ts = fact.ts
                 self._begin(sheet, fact.ts + 1)
-                if fact.price > 0:
-                    Matcher(sheet, source.key, exact(fact.qty), fact.ts).walk((exact(fact.price),))
+                Matcher(sheet, source.key, exact(fact.qty), fact.ts).walk((exact(fact.price),))
                 market.price = fact.price
         return tuple(sheet.facts)
 
@@ -214,5 +220,5 @@ def _actor_of(symbol: SymbolPlan) -> str:
 
 def _source(key: str, symbol: SymbolPlan) -> Source:
     if symbol.source == "trades":
-        return Source(key, "", 1)
+        return Source(key, "", 1, symbol_rules.Rules(symbol, jump=0.0))
     return Source(key, symbol.base, timeframe.micros(symbol.base))

@@ -59,7 +59,6 @@ class Session:
         self.published = 0
         self.dashboard = ""
         self._tasks: set[asyncio.Task[None]] = set()
-        self._halting = asyncio.Lock()  # halts are recorded one by one, or the second would lose a race to the first
         self._inboxes: dict[str, set[str]] = {}
         self._recording = asyncio.Lock()
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -128,11 +127,12 @@ class Session:
     async def _halt(self, label: str, halted: cluster.Halted) -> None:
         log.error("%s", halted)
         self.halted.append(str(halted))
-        if not self._failed.done():
-            self._failed.set_exception(halted)
-            self._failed.exception()  # seen: without lock-step the others go on
-        async with self._halting:
+        try:
             await self._record_halt(label, str(halted))
+        finally:
+            if not self._failed.done():
+                self._failed.set_exception(halted)
+                self._failed.exception()  # seen: without lock-step the others go on
 
     async def _record_halt(self, label: str, reason: str) -> None:
         async with self._recording:  # one writer at a time, also when several actors halt on one fact
