@@ -5,21 +5,27 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 import msgspec
 import ray
-from ray.exceptions import RayActorError, RayTaskError
+from ray.exceptions import RayActorError, RayError, RayTaskError
 
 from actors.decider import Decider, Poison
 from actors.plan import Plan
-from actors.roster import deciders
+from actors.roster import BadPlan, deciders
 from actors.shell import Connect, Worker, sleep_before_retry
+from actors.strategies import UnknownStrategy
 from events.tape import LostRace, TapeDamaged
+from projections.outcome import RebuildNeeded
 
 log = logging.getLogger("tickertape.cluster")
+
+HOPELESS = (LostRace, TapeDamaged, RebuildNeeded, BadPlan, UnknownStrategy)
+"""What the same process would meet again: each of their sentences says what a person has to do."""
 
 SAME_POISON_MAX = 3  # a poison fact is the same after a restart; three times rules out a process gone wrong
 
@@ -36,19 +42,42 @@ def start(dashboard: bool, port: int = 8265) -> str:
     # No event passes through Ray's object store, and our actors ask for no CPU: the numbers only keep Ray from
     # taking a third of the memory and from warning of more processes than cores.
     own: dict[str, Any] = {} if shared else {"object_store_memory": 100_000_000, "num_cpus": 64}
-    context = ray.init(
-        address=shared or "local",
-        namespace="tickertape",
-        include_dashboard=dashboard,
-        dashboard_host="127.0.0.1",
-        dashboard_port=port,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-        _node_ip_address="127.0.0.1",
-        configure_logging=False,
-        **own,
-    )
+    with _no_chatter():
+        context = ray.init(
+            address=shared or "local",
+            namespace="tickertape",
+            include_dashboard=dashboard,
+            dashboard_host="127.0.0.1",
+            dashboard_port=port,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            _node_ip_address="127.0.0.1",
+            configure_logging=False,
+            **own,
+        )
     return f"http://{context.dashboard_url}" if dashboard and context.dashboard_url else ""
+
+
+def dashboard_access() -> str:
+    """What the dashboard asks for, in words to show beside its address; '' where it lets everybody in.
+
+    Ray makes a token when it starts its first cluster for a user, and keeps it in that user's home.
+    """
+    if os.environ.get("RAY_AUTH_MODE", "").lower() != "token":
+        return ""
+    return "asks once for a token, which `ray get-auth-token` prints"
+
+
+@contextmanager
+def _no_chatter() -> Iterator[None]:
+    """While Ray starts it warns of what is meant to be: that tokens are on, that SIGTERM is ours, not its own."""
+    logger = logging.getLogger("ray")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def stop() -> None:
@@ -75,7 +104,7 @@ async def supervise(run: Callable[[], Awaitable[object]], label: str) -> None:
     """Keeps a process's loop running. Raises Halted where trying again cannot help.
 
     A lost connection, a dead process and the like are tried again without end, with a growing pause; a poison fact
-    a few times; a lost race never, for it means that another session writes as the same actor.
+    a few times; what is HOPELESS never: a lost race, say, means that another session writes as the same actor.
     """
     failures, poisons, last = 0, 0, ""
     while True:
@@ -85,17 +114,19 @@ async def supervise(run: Callable[[], Awaitable[object]], label: str) -> None:
             reason: BaseException = RuntimeError("its loop ended")
         except RayTaskError as error:
             reason = error.cause or error
-        except RayActorError as error:
+        except RayError as error:  # its process died or cannot be reached, in any of Ray's words
             reason = error
+            if isinstance(error, RayActorError) and error.actor_init_failed:  # Ray never starts such a one again
+                raise Halted(f"{label} cannot be started: {str(error).strip().splitlines()[-1]}") from error
         if asyncio.get_running_loop().time() - started > 60:
             failures = 0
         failures += 1
-        log.warning("%s stopped: %s; attempt %d follows", label, reason, failures + 1)
-        if isinstance(reason, LostRace | TapeDamaged):
+        if isinstance(reason, HOPELESS):
             raise Halted(f"{label}: {reason}") from reason
         if isinstance(reason, Poison):
             poisons = poisons + 1 if str(reason) == last else 1
             last = str(reason)
             if poisons >= SAME_POISON_MAX:
                 raise Halted(f"{label}: {reason}") from reason
+        log.warning("%s stopped: %s; attempt %d follows", label, reason, failures + 1)
         await sleep_before_retry(failures)
