@@ -78,9 +78,7 @@ CASES: dict[str, Case] = {
 @cache
 def market(name: str) -> Columns:
     file = data.path(MARKETS[name])
-    table = (
-        pyarrow.parquet.read_table(file) if file.suffix == ".parquet" else pyarrow.feather.read_table(file)
-    )
+    table = pyarrow.parquet.read_table(file) if file.suffix == ".parquet" else pyarrow.feather.read_table(file)
     return {column: table[column].to_numpy().astype(np.float64) for column in (*CANDLE, "volume")}
 
 
