@@ -99,7 +99,9 @@ class JetStreamTape:
         subject = subjects.subject(self.name, actor, decision.kind)
         headers = {
             EPOCH: str(epoch),  # first: readers look for it there
-            "Nats-Msg-Id": f"{decision.id}/{epoch}",  # another epoch's copy is no duplicate but a lost race
+            # Another epoch's copy is no duplicate but a lost race. The same words later on, as of a venue that says
+            # something again, expect another message before them: they are no duplicate either.
+            "Nats-Msg-Id": f"{decision.id}/{epoch}/{expected}",
             "Nats-Expected-Last-Subject-Sequence": str(expected),
             "Nats-Expected-Last-Subject-Sequence-Subject": subjects.every(self.name, actor),
         }

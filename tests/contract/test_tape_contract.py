@@ -107,6 +107,13 @@ async def test_an_older_decision_again_loses_the_race(tape: Tape) -> None:
     assert await tape.end() == 2
 
 
+async def test_the_same_words_after_others_are_appended_again(tape: Tape) -> None:
+    """A feed may say something again, soon, with something else between."""
+    for expected, name in enumerate("aba"):
+        assert await tape.append(BTC, decision(name, 1), expected=expected) == expected + 1
+    assert [entry.decision for entry in await all_of(tape.read())] == [decision(name, 1) for name in "aba"]
+
+
 async def test_a_new_handle_goes_on_where_the_other_ended(opened: Kind) -> None:
     await fill(opened.tape, [BTC, EMA], 5)
     another = await opened.another()
