@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 from actors.account import AccountDecider
 from actors.bot import BotDecider
 from actors.decider import Decider
-from actors.plan import Plan
+from actors.plan import AccountPlan, BotPlan, Plan, SymbolPlan
 from actors.symbol import SymbolDecider
+from events import subjects, timeframe
+
+SIZINGS = ("quantity", "fraction", "risk", "all-in")
 
 
 class BadPlan(ValueError):
@@ -31,12 +35,22 @@ def deciders(plan: Plan) -> tuple[Decider[Any], ...]:
 
 
 def check(plan: Plan) -> None:
-    """Raises BadPlan for doubled names, bots on symbols or accounts that are not there, and unknown timeframes."""
+    """Raises BadPlan for doubled or unusable names, bots on symbols or accounts that are not there, unknown
+    timeframes, and numbers that are no money."""
     markets = {(symbol.venue, symbol.symbol): symbol for symbol in plan.symbols}
-    _unique("symbol", ["/".join(key) for key in markets], len(plan.symbols))
-    _unique("bot", [bot.name for bot in plan.bots], len(plan.bots))
     accounts = [account.name for account in plan.accounts]
-    _unique("account", accounts, len(plan.accounts))
+    _unique("symbol", [f"{symbol.venue}/{symbol.symbol}" for symbol in plan.symbols])
+    _unique("bot", [bot.name for bot in plan.bots])
+    _unique("account", accounts)
+    try:
+        for symbol in plan.symbols:
+            _check_symbol(symbol)
+        for account in plan.accounts:
+            _check_account(account)
+        for bot in plan.bots:
+            _check_bot(bot)
+    except ValueError as error:
+        raise BadPlan(str(error)) from error
     for bot in plan.bots:
         market = markets.get((bot.venue, bot.symbol))
         if market is None:
@@ -50,7 +64,59 @@ def check(plan: Plan) -> None:
             raise BadPlan(f"bot {bot.name!r} trades for account {bot.account!r}; the plan has {', '.join(accounts)}")
 
 
-def _unique(what: str, names: list[str], count: int) -> None:
+def _unique(what: str, names: list[str]) -> None:
     doubled = sorted({name for name in names if names.count(name) > 1})
-    if doubled or len(set(names)) < count:
-        raise BadPlan(f"every {what} needs a name of its own{': ' + ', '.join(doubled) if doubled else ''}")
+    if doubled:
+        raise BadPlan(f"every {what} needs a name of its own: {', '.join(doubled)}")
+
+
+def _check_symbol(plan: SymbolPlan) -> None:
+    subjects.market(plan.venue, plan.symbol)
+    for length in (plan.base, *plan.timeframes):
+        timeframe.micros(length)
+    where = f"symbol {plan.venue}/{plan.symbol}"
+    _number(f"{where}: tick", plan.tick, above=0)
+    _number(f"{where}: lot", plan.lot, above=0)
+    _number(f"{where}: notional_min", plan.notional_min, least=0)
+
+
+def _check_account(plan: AccountPlan) -> None:
+    subjects.account(plan.name)
+    where, limits = f"account {plan.name!r}", plan.limits
+    _number(f"{where}: cash", plan.cash, above=0)
+    _number(f"{where}: fees.maker", plan.fees.maker, least=-1, most=1)
+    _number(f"{where}: fees.taker", plan.fees.taker, least=-1, most=1)
+    _number(f"{where}: fills.slippage", plan.fills.slippage, least=0, most=1)
+    _number(f"{where}: fills.participation", plan.fills.participation, above=0, most=1)
+    for name in limits.__struct_fields__:
+        _number(f"{where}: limits.{name}", getattr(limits, name), least=0)
+
+
+def _check_bot(plan: BotPlan) -> None:
+    subjects.bot(plan.name)
+    if plan.sizing.method not in SIZINGS:
+        raise BadPlan(f"bot {plan.name!r}: sizing.method {plan.sizing.method!r} is none of {', '.join(SIZINGS)}")
+    _number(f"bot {plan.name!r}: sizing.value", plan.sizing.value, above=0)
+
+
+def _number(
+    what: str,
+    value: Decimal | int | None,
+    *,
+    above: int | None = None,
+    least: int | None = None,
+    most: int | None = None,
+) -> None:
+    """None is no bound and always right."""
+    if value is None:
+        return
+    exact = Decimal(value)
+    if (
+        not exact.is_finite()
+        or (above is not None and exact <= above)
+        or (least is not None and exact < least)
+        or (most is not None and exact > most)
+    ):
+        bounds = [("above", above), ("at least", least), ("at most", most)]
+        wanted = " and ".join(f"{word} {bound}" for word, bound in bounds if bound is not None)
+        raise BadPlan(f"{what} is {value}, but must be a number {wanted}")

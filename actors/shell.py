@@ -141,4 +141,4 @@ async def sleep_before_retry(failures: int) -> None:
 
 def pause_s(failures: int) -> float:
     """Backs off 0.2 s, 0.4 s, ... 5 s: long enough for a bus to come back, short enough for a trader."""
-    return min(5.0, 0.1 * 2 ** min(failures, 6))  # bounded before the power: a night of failures has no float
+    return min(5.0, 0.1 * 2.0 ** min(failures, 6))  # bounded before the power: a night of failures has no float

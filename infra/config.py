@@ -12,8 +12,8 @@ import msgspec
 from msgspec import inspect
 
 from actors.plan import AccountPlan, BotPlan, Plain, Plan, SymbolPlan
-from actors.roster import BadPlan, check
-from actors.strategies import UnknownStrategy, create
+from actors.roster import BadPlan, deciders
+from actors.strategies import UnknownStrategy
 from events import subjects
 from infra.services import ServiceSettings
 from infra.simulator import SimulatorSettings
@@ -59,9 +59,7 @@ def parse(values: Any, where: str) -> Config:
     try:
         config = msgspec.convert(values, Config, strict=False)
         subjects.token(config.tape)
-        check(config.plan())
-        for bot in config.bots:
-            create(bot.strategy, bot.params)
+        deciders(config.plan())  # made once here, so that whatever one of them refuses is known before anything runs
     except msgspec.ValidationError as error:
         raise ConfigError(f"{where}: {_explained(str(error))}") from error
     except (BadPlan, UnknownStrategy, ValueError) as error:
@@ -89,7 +87,7 @@ def _explained(problem: str) -> str:
     """msgspec's sentence, with the nearest known key where one is unknown."""
     unknown = re.search(r"unknown field `([^`]*)`(?: - at `([^`]*)`)?", problem)
     if unknown is None:
-        return problem.replace(" - at `$", ", at `")
+        return problem.replace(" - at `$.", ", at `").replace(" - at `$`", "")
     name, place = unknown[1], (unknown[2] or "$").removeprefix("$").removeprefix(".")
     known = _fields_at(place)
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)

@@ -43,6 +43,8 @@ def find(name: str) -> type[Strategy]:
         found = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:
         raise UnknownStrategy(f"strategy {name!r} cannot be imported: {error}") from error
+    except Exception as error:  # whatever the user's module does when it is read
+        raise UnknownStrategy(f"strategy {name!r} cannot be imported: {type(error).__name__}: {error}") from error
     if not (isinstance(found, type) and issubclass(found, Strategy)):
         raise UnknownStrategy(f"strategy {name!r} is no subclass of actors.strategies.Strategy")
     return found

@@ -24,6 +24,8 @@ class EmaCross(Strategy):
     ) -> None:
         if not 0 < fast < slow:
             raise ValueError(f"fast ({fast}) must be shorter than slow ({slow}), and both positive")
+        if stop_atr < 0 or target_atr < 0:
+            raise ValueError("stop_atr and target_atr are distances in ATR, or 0 for none")
         self.short = short
         self.stop_atr, self.target_atr = stop_atr, target_atr
         self.fast, self.slow, self.atr = EMA(fast), EMA(slow), ATR(14)
