@@ -114,6 +114,15 @@ async def test_the_same_words_after_others_are_appended_again(tape: Tape) -> Non
     assert [entry.decision for entry in await all_of(tape.read())] == [decision(name, 1) for name in "aba"]
 
 
+async def test_the_same_words_for_another_cause_are_another_decision(opened: Kind) -> None:
+    """A cause that stands twice on the tape is answered twice: the answers have one id."""
+    await opened.tape.append(BTC, decision("a", 1, cause=3), expected=0)
+    assert await opened.tape.append(BTC, decision("a", 1, cause=4), expected=1) == 2
+    another = await opened.another()
+    assert await another.append(BTC, decision("a", 1, cause=4), expected=1) == 2
+    assert await another.append(BTC, decision("a", 1, cause=5), expected=2) == 3
+
+
 async def test_a_new_handle_goes_on_where_the_other_ended(opened: Kind) -> None:
     await fill(opened.tape, [BTC, EMA], 5)
     another = await opened.another()
@@ -124,7 +133,7 @@ async def test_a_new_handle_goes_on_where_the_other_ended(opened: Kind) -> None:
 
 
 async def test_a_whole_block_of_history_is_one_message(tape: Tape) -> None:
-    large = block(10_000)
+    large = block(20_000)
     entry = Decision(digest_of(b"block"), 0, "", int.from_bytes(large.ts[-8:], "little"), (large,))
     await tape.append(BTC, decision("before", 1), expected=0)
     assert await tape.append(BTC, entry, expected=1) == 2
@@ -134,7 +143,7 @@ async def test_a_whole_block_of_history_is_one_message(tape: Tape) -> None:
 
 
 async def test_a_block_as_the_last_message_is_read_back(tape: Tape) -> None:
-    large = Decision(digest_of(b"block"), 0, "", 1, (block(10_000),))
+    large = Decision(digest_of(b"block"), 0, "", 1, (block(20_000),))
     await tape.append(BTC, large, expected=0)
     last = await tape.last(BTC)
     assert last is not None
