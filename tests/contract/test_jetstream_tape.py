@@ -175,7 +175,7 @@ async def test_foreign_bytes_come_through_as_unreadable(connect: Connect) -> Non
 
 async def test_a_decision_too_large_for_the_server_is_refused_by_name(connect: Connect) -> None:
     tape = await connect()
-    entry = Decision(digest_of(b"large"), 0, "", 1, (block(20_000), block(20_000)))
+    entry = Decision(digest_of(b"large"), 0, "", 1, (block(4_000),) * 4)
     with pytest.raises(MessageTooLarge, match=r"candle-block: \d+ bytes exceed the server's limit of 1048576"):
         await tape.append(BTC, entry, expected=0)
     assert await tape.append(BTC, decision("a", 1), expected=0) == 1

@@ -133,7 +133,7 @@ async def test_a_new_handle_goes_on_where_the_other_ended(opened: Kind) -> None:
 
 
 async def test_a_whole_block_of_history_is_one_message(tape: Tape) -> None:
-    large = block(20_000)
+    large = block(4_000)
     entry = Decision(digest_of(b"block"), 0, "", int.from_bytes(large.ts[-8:], "little"), (large,))
     await tape.append(BTC, decision("before", 1), expected=0)
     assert await tape.append(BTC, entry, expected=1) == 2
@@ -143,7 +143,7 @@ async def test_a_whole_block_of_history_is_one_message(tape: Tape) -> None:
 
 
 async def test_a_block_as_the_last_message_is_read_back(tape: Tape) -> None:
-    large = Decision(digest_of(b"block"), 0, "", 1, (block(20_000),))
+    large = Decision(digest_of(b"block"), 0, "", 1, (block(4_000),))
     await tape.append(BTC, large, expected=0)
     last = await tape.last(BTC)
     assert last is not None
