@@ -26,6 +26,7 @@ from infra.cli.screen import Screen
 from infra.cli.serving import addresses
 from infra.cli.values import duration, signed
 from infra.cli.view import View, summary
+from infra.session import cluster
 from infra.session.cluster import Halted
 from infra.session.run import Session, session
 from infra.tapes.jetstream import JetStreamTape
@@ -201,7 +202,10 @@ async def _show(screen: Screen, view: View, stopper: Stopper, plain: bool) -> No
 
 def _where(live: Session) -> list[tuple[str, str]]:
     shown = [one for one in addresses(live.config, live.endpoints) if one[0] != "NATS monitoring"]
-    return [*shown, *([("Ray dashboard", live.dashboard)] if live.dashboard else [])]
+    if not live.dashboard:
+        return shown
+    access = cluster.dashboard_access()
+    return [*shown, ("Ray dashboard", live.dashboard + (f" ({access})" if access else ""))]
 
 
 def _log_to(context: Context, data_dir: Path) -> None:
