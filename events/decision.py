@@ -23,6 +23,11 @@ class Decision(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """The kind of the last fact: the last token of the subject."""
         return kind(self.facts[-1])
 
+    @property
+    def key(self) -> tuple[str, int]:
+        """What tells an append tried again from a new one: the same words heard twice have the same id."""
+        return self.id, self.cause
+
 
 class Recorded(msgspec.Struct, frozen=True):
     """A decision as it stands on the tape: `known_at` is its append time in µs, `epoch` that of its writer."""

@@ -22,7 +22,7 @@ class MemoryTape:
     def put(self, actor: str, decision: Decision, *, expected: int, epoch: int = 0) -> Recorded:
         """`append` without a loop to await on."""
         last = self._last.get(actor)
-        if last is not None and (last.decision.id, last.epoch) == (decision.id, epoch):
+        if last is not None and (last.decision.key, last.epoch) == (decision.key, epoch):
             return last
         found = last.seq if last is not None else 0
         if found != expected:

@@ -15,8 +15,10 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -147,18 +149,41 @@ def kill_everything(pid: int) -> int:
     return len(victims)
 
 
-def play(data_dir: Path, minutes: int, processes: int, kills: list[int], log: Path) -> int:
+@contextmanager
+def too_long(pid: int, seconds: float | None) -> Iterator[threading.Event]:
+    """Kills a session that is still there after so long; the event says that it did."""
+    over = threading.Event()
+
+    def end() -> None:
+        over.set()
+        kill_everything(pid)
+
+    timer = threading.Timer(seconds or 0.0, end)
+    if seconds is not None:
+        timer.start()
+    try:
+        yield over
+    finally:
+        timer.cancel()
+
+
+def play(
+    data_dir: Path, minutes: int, processes: int, kills: list[int], log: Path, patience_s: float | None = None
+) -> int:
     """Runs the session until the market has been played, killing it after so many more facts each time.
 
-    Returns the number of kills that hit.
+    Returns the number of kills that hit. A run that takes longer than `patience_s` is killed, and fails.
     """
     command = [sys.executable, "-m", "scripts.parity", "--child", str(data_dir), "--minutes", str(minutes)]
     hits = 0
     for target in [*kills, None]:
-        with log.open("ab") as errors:
-            child = subprocess.Popen(
+        with (
+            log.open("ab") as errors,
+            subprocess.Popen(
                 [*command, "--processes", str(processes)], stdout=subprocess.PIPE, stderr=errors, text=True
-            )
+            ) as child,
+            too_long(child.pid, patience_s) as over,
+        ):
             assert child.stdout is not None
             for line in child.stdout:
                 if target is not None and int(line) >= target:
@@ -166,6 +191,8 @@ def play(data_dir: Path, minutes: int, processes: int, kills: list[int], log: Pa
                     hits += 1
                     break
             code = child.wait()
+        if over.is_set():
+            raise SystemExit(f"the session did not end within {patience_s} s: {log.read_text()[-2000:]}")
         if target is None and code:
             raise SystemExit(f"the session failed with exit code {code}: {log.read_text()[-2000:]}")
     return hits
@@ -181,12 +208,14 @@ async def verdict(data_dir: Path, processes: int) -> Verdict:
             await tape.close()
 
 
-def compare(minutes: int, kills: int, seed: int, processes: int, data_dir: Path) -> Outcome:
-    """Plays both sides and audits the tape."""
+def compare(
+    minutes: int, kills: int, seed: int, processes: int, data_dir: Path, patience_s: float | None = None
+) -> Outcome:
+    """Plays both sides and audits the tape. `patience_s` bounds each run between two kills."""
     candles, backtest = in_process(minutes)
     chance = random.Random(seed)
     targets = [chance.randint(1, max(1, candles // (kills + 1))) for _ in range(kills)]
-    hits = play(data_dir, minutes, processes, targets, data_dir / "session.log")
+    hits = play(data_dir, minutes, processes, targets, data_dir / "session.log", patience_s)
     found = uvloop.run(verdict(data_dir, processes))
     return Outcome(candles, hits, found.digest, backtest, found)
 

@@ -119,10 +119,11 @@ class Auditor:
         if isinstance(first, Unreadable):
             return None if entry.actor not in self._actors else Difference(entry.seq, entry.actor, first.reason)
         if isinstance(first, ActorClaimed):
-            expected = digest_of(first.writer.encode())
+            claim = ActorClaimed(entry.actor, entry.epoch, first.writer)
+            expected = Decision(digest_of(first.writer.encode()), 0, "", 0, (claim,))
         else:
-            expected = observed(entry.actor, decision.ts, *decision.facts).id
-        if decision.id != expected or decision.cause:
+            expected = observed(entry.actor, decision.ts, *decision.facts)
+        if decision != expected:
             return Difference(entry.seq, entry.actor, "the content does not belong to the id: it was changed",
                               recorded=self._text(decision))  # fmt: skip
         return None

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterable, Iterator
 
-from events.tape import Tape
+from actors.symbol.rules import STAMP_MAX, STAMP_MIN
+from events.decision import Decision
+from events.tape import LostRace, Tape
 from infra.session.market import Stamped
+
+log = logging.getLogger("tickertape.player")
+
+RACES_MAX = 100  # of one message: a stranger that writes faster than the feed, for so long, is left to a person
 
 
 class Player:
-    """`speed` event seconds per second; None: no pauses. One writer per feed, so it knows each feed's last sequence."""
+    """`speed` event seconds per second; None: no pauses. It is the only writer of its feeds that is meant to be."""
 
     def __init__(self, tape: Tape, speed: float | None, progress: Callable[[int], None] | None = None) -> None:
         self._tape = tape
@@ -28,15 +35,32 @@ class Player:
                 due = began[0] + (ts - began[1]) / 1e6 / self._speed
                 if (pause := due - loop.time()) > 0:
                     await asyncio.sleep(pause)
-            if actor not in self._versions:
-                last = await self._tape.last(actor)
-                self._versions[actor] = last.seq if last else 0
-            self._versions[actor] = await self._tape.append(actor, message, expected=self._versions[actor])
+            await self._append(actor, message)
             self.published += 1
             if self._progress is not None:
                 self._progress(self.published)
+
+    async def _append(self, actor: str, message: Decision) -> None:
+        """What others write on a feed, by mistake or malice, is for the symbol's actor to judge: the feed goes on."""
+        for _ in range(RACES_MAX):
+            if actor not in self._versions:
+                last = await self._tape.last(actor)
+                self._versions[actor] = last.seq if last else 0
+            try:
+                self._versions[actor] = await self._tape.append(actor, message, expected=self._versions[actor])
+                return
+            except LostRace as race:
+                log.warning("a stranger writes on a feed: %s", str(race).removesuffix("; this one stops"))
+                del self._versions[actor]
+                lost = race
+        raise lost
 
 
 def after(stream: Iterable[Stamped], last_ts: int, last_feed: str) -> Iterator[Stamped]:
     """What of a recorded stream is not on the tape yet, where its newest message there is known."""
     return (message for message in stream if message[:2] > (last_ts, last_feed))
+
+
+def plausible(ts: int) -> bool:
+    """Whether a symbol's actor could take a message of that event time: what has another one is not from a feed."""
+    return STAMP_MIN <= ts <= STAMP_MAX

@@ -59,7 +59,7 @@ class FileTape:
         self._write, self._fsync, self._interval_s, self._clock = write, fsync, interval_s, clock
         self._log = SegmentLog(self.folder, write=write, fsync=fsync, segment_bytes=segment_bytes)
         self._codec = Codec()
-        self._last_ids: dict[str, tuple[str, int]] = {}
+        self._last_keys: dict[str, tuple[tuple[str, int], int]] = {}
         self._sync_due: asyncio.TimerHandle | None = None
         self._grown = asyncio.Event()
 
@@ -71,7 +71,7 @@ class FileTape:
     def put(self, actor: str, decision: Decision, *, expected: int, epoch: int = 0) -> Recorded:
         """`append` without a loop to await on, and so without the timer of `fsync="interval"`."""
         last = self._log.last.get(actor)
-        if last is not None and self._id_of(actor, last) == (decision.id, epoch):
+        if last is not None and self._key_of(actor, last) == (decision.key, epoch):
             return self._entry(self._log.at(last))
         found = last.seq if last is not None else 0
         if found != expected:
@@ -79,7 +79,7 @@ class FileTape:
         known_at = self._clock()
         path = f"{actor}.{decision.kind}".encode()
         place = self._log.append(actor, path, self._codec.encode(decision), epoch, known_at)
-        self._last_ids[actor] = (decision.id, epoch)
+        self._last_keys[actor] = (decision.key, epoch)
         self._grown.set()
         return Recorded(place.seq, actor, decision, known_at, epoch)
 
@@ -151,11 +151,11 @@ class FileTape:
         except TapeError as error:  # nobody awaits a timer: the log keeps the error and refuses the next append
             log.error("%s", error)
 
-    def _id_of(self, actor: str, last: Place) -> tuple[str, int]:
-        if actor not in self._last_ids:
+    def _key_of(self, actor: str, last: Place) -> tuple[tuple[str, int], int]:
+        if actor not in self._last_keys:
             entry = self._entry(self._log.at(last))
-            self._last_ids[actor] = (entry.decision.id, entry.epoch)
-        return self._last_ids[actor]
+            self._last_keys[actor] = (entry.decision.key, entry.epoch)
+        return self._last_keys[actor]
 
     def _entry(self, record: Record) -> Recorded:
         actor, _ = _split(record.path)

@@ -52,7 +52,7 @@ class JetStreamTape:
         self._codec = Codec()
         # What this writer knows to be each actor's last message. The stream forgets an id after two minutes; a
         # gateway that sends the same content again after that is stopped here.
-        self._known: dict[str, tuple[str, int, int]] = {}
+        self._known: dict[str, tuple[tuple[str, int], int, int]] = {}
 
     @classmethod
     async def connect(
@@ -87,11 +87,11 @@ class JetStreamTape:
 
     async def append(self, actor: str, decision: Decision, *, expected: int, epoch: int = 0) -> int:
         """As the port says. Raises LostRace, MessageTooLarge, and OutcomeUnknown after `patience_s`."""
-        known_id, known_epoch, known_seq = self._known.get(actor, ("", 0, 0))
-        if (known_id, known_epoch) == (decision.id, epoch):
+        known_key, known_epoch, known_seq = self._known.get(actor, (("", 0), 0, 0))
+        if (known_key, known_epoch) == (decision.key, epoch):
             return known_seq
         seq = await self._append(actor, decision, expected, epoch)
-        self._known[actor] = (decision.id, epoch, seq)
+        self._known[actor] = (decision.key, epoch, seq)
         return seq
 
     async def _append(self, actor: str, decision: Decision, expected: int, epoch: int) -> int:
@@ -117,7 +117,7 @@ class JetStreamTape:
             log.info("%s: append of %s is unclear (%s)", actor, decision.id, trouble)
             last = await self.last(actor)
             found = last.seq if last is not None else 0
-            if last is not None and (last.decision.id, last.epoch) == (decision.id, epoch):
+            if last is not None and (last.decision.key, last.epoch) == (decision.key, epoch):
                 return last.seq
             if found < expected and self.replicas > 1 and stale_reads < _STALE_READS_MAX:
                 stale_reads += 1
@@ -167,7 +167,7 @@ class JetStreamTape:
                 return None
             raise
         entry = self._recorded(actor, answer["message"])
-        self._known[actor] = (entry.decision.id, entry.epoch, entry.seq)
+        self._known[actor] = (entry.decision.key, entry.epoch, entry.seq)
         return entry
 
     async def last_match(self, pattern: str) -> int:
