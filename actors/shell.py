@@ -10,7 +10,7 @@ import os
 import socket
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from actors.decider import Decider
 from actors.lockstep import Router
@@ -22,14 +22,19 @@ from events.tape import LostRace, Tape
 CLAIMS_MAX = 5  # an earlier writer can come between once, for it stops then; more means that others claim as well
 
 
+class Outcome(NamedTuple):
+    """What an actor made of an entry: whether it wants to append, or where its decision stood already (0: nowhere)."""
+
+    actor: str
+    wants: bool
+    at: int
+
+
 class Gate(Protocol):
     """Decides when an actor may append. Free-running actors pass at once; in lock-step they wait for their turn."""
 
-    async def dealt(self, actor: str, seq: int, *, wants: bool, at: int) -> None:
-        """Says that `actor` has dealt with `seq`, and whether it wants to append a decision.
-
-        `at` is where a decision caused by `seq` stood already, else 0.
-        """
+    async def dealt(self, seq: int, outcomes: Sequence[Outcome]) -> None:
+        """Says what this process's actors made of `seq`."""
 
     async def turn(self, actor: str, seq: int) -> None:
         """Returns when the decision caused by `seq` may be appended."""
@@ -41,7 +46,7 @@ class Gate(Protocol):
 class OpenGate:
     """Everybody runs freely."""
 
-    async def dealt(self, actor: str, seq: int, *, wants: bool, at: int) -> None: ...
+    async def dealt(self, seq: int, outcomes: Sequence[Outcome]) -> None: ...
 
     async def turn(self, actor: str, seq: int) -> None: ...
 
@@ -94,12 +99,14 @@ class Host:
         """All hearers of this process decide before the first appends: in lock-step each one's report is waited for."""
         if entry.seq <= self.at:
             return  # delivered twice
-        due = []
+        due, outcomes = [], []
         for seat in self._router.hearers(entry):
             decision = seat.react(entry)
             if decision is not None:
                 due.append((seat, decision))
-            await self._gate.dealt(seat.actor, entry.seq, wants=decision is not None, at=seat.stood_at)
+            outcomes.append(Outcome(seat.actor, decision is not None, seat.stood_at))
+        if outcomes:
+            await self._gate.dealt(entry.seq, outcomes)
         for seat, decision in due:
             await self._gate.turn(seat.actor, entry.seq)
             seat.version = await self._tape.append(seat.actor, decision, expected=seat.version, epoch=seat.epoch)

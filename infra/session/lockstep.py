@@ -19,6 +19,7 @@ from nats.aio.msg import Msg
 from actors.decider import Decider
 from actors.lockstep import Router
 from actors.seat import Seat
+from actors.shell import Outcome
 from events.decision import Decision, Recorded
 from events.tape import Tape
 
@@ -45,7 +46,7 @@ class Permit(msgspec.Struct, array_like=True):
     seq: int
 
 
-_report = msgspec.json.Decoder(Report).decode
+_decode = msgspec.json.Decoder(tuple[Report, ...]).decode
 _permit = msgspec.json.Decoder(Permit).decode
 _encode = msgspec.json.Encoder().encode
 
@@ -78,14 +79,18 @@ class LockstepGate:
         await client.subscribe(_asks(tape), cb=gate._asked)
         return gate
 
-    async def dealt(self, actor: str, seq: int, *, wants: bool, at: int) -> None:
+    async def dealt(self, seq: int, outcomes: Sequence[Outcome]) -> None:
         if seq <= self._settled:
             return
-        if actor not in self._permitted:
-            self._permitted[actor] = asyncio.Queue()
-            await self._client.subscribe(_permits(self._tape, actor), cb=self._permit_for(actor))
-        if not (wants and actor.startswith(FIRST)):
-            await self._tell(Report(actor, seq, wants, at))
+        for actor, _, _ in outcomes:
+            if actor not in self._permitted:
+                self._permitted[actor] = asyncio.Queue()
+                await self._client.subscribe(_permits(self._tape, actor), cb=self._permit_for(actor))
+        told = [
+            Report(actor, seq, wants, at) for actor, wants, at in outcomes if not (wants and actor.startswith(FIRST))
+        ]
+        if told:
+            await self._tell(*told)
 
     async def turn(self, actor: str, seq: int) -> None:
         if seq <= self._settled or actor.startswith(FIRST):
@@ -97,13 +102,13 @@ class LockstepGate:
         if seq > self._settled:
             await self._tell(Report(actor, seq, True, at))
 
-    async def _tell(self, report: Report) -> None:
-        self._latest[report.actor] = report
-        await self._client.publish(_reports(self._tape), _encode(report))
+    async def _tell(self, *reports: Report) -> None:
+        """One message for all, for it is the number of messages that costs."""
+        self._latest.update((report.actor, report) for report in reports)
+        await self._client.publish(_reports(self._tape), _encode(reports))
 
     async def _asked(self, _: Msg) -> None:
-        for report in self._latest.values():
-            await self._client.publish(_reports(self._tape), _encode(report))
+        await self._tell(*self._latest.values())
 
     def _permit_for(self, actor: str) -> Callable[[Msg], Any]:
         async def permitted(message: Msg) -> None:
@@ -196,8 +201,8 @@ class Conductor:
                     await self._permit(actor, seq)
 
     async def _reported(self, message: Msg) -> None:
-        report = _report(message.data)
-        known = self._reports.get(report.actor)
-        if known is None or report.seq > known.seq or (report.seq == known.seq and report.at >= known.at):
-            self._reports[report.actor] = report
-            self._news.set()
+        for report in _decode(message.data):
+            known = self._reports.get(report.actor)
+            if known is None or report.seq > known.seq or (report.seq == known.seq and report.at >= known.at):
+                self._reports[report.actor] = report
+                self._news.set()
