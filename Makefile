@@ -11,7 +11,7 @@ run: $(VENV)/.run          ## Start everything and watch bots trade on paper: ma
 	@$(BIN)/tape run $(ARGS)
 
 test: $(VENV)/.test check  ## All tests, on the real server, the real database and real data where it is at hand
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 check: $(VENV)/.test       ## Style and types
 	$(BIN)/ruff check .
@@ -20,7 +20,6 @@ check: $(VENV)/.test       ## Style and types
 
 parity: $(VENV)/.test      ## Live equals backtest on the full recorded files, with five kills on the way
 	$(BIN)/python -m scripts.parity $(ARGS)
-
 
 clean:                     ## Remove the environment and all recorded data below .tape
 	rm -rf $(VENV) .tape

@@ -13,6 +13,7 @@ from events.market import CandleBlock
 from events.trading import Fill, OrderPlaced
 from infra.cli.exits import Exit
 from infra.session.opening import sole_session
+from projections.schemas import schema_of
 from tests.infra.cli_tape import START, Cli
 from tests.services import NatsServer
 
@@ -161,9 +162,8 @@ async def test_rebuild_and_check(cli: Cli, postgres_dsn: str) -> None:
     same = cli("rebuild", "--check")
     assert same.code == Exit.FINE, same.err
     with psycopg.connect(postgres_dsn, autocommit=True) as connection:
-        connection.execute(
-            "UPDATE tickertape.fills SET price = price + 1 WHERE seq = (SELECT min(seq) FROM tickertape.fills)"
-        )
+        fills = f"{schema_of(cli.tape)}.fills"
+        connection.execute(f"UPDATE {fills} SET price = price + 1 WHERE seq = (SELECT min(seq) FROM {fills})")
     different = cli("rebuild", "--check", "--json")
     assert different.code == Exit.DIFFERENCE
     assert different.json()["different"] == ["fills"]

@@ -11,6 +11,7 @@ from infra.services import Endpoints
 from infra.session import cluster
 from infra.session.projecting import spawn_projector
 from infra.tapes.jetstream import JetStreamTape
+from projections.schemas import schema_of
 from projections.shell import project_to_end, table_hashes
 from tests.projections.history import history
 
@@ -36,7 +37,8 @@ async def test_a_projector_process_keeps_the_tables_up_with_the_bus(nats_url: st
                 await asyncio.sleep(0.05)
         del running
         await project_to_end(postgres_dsn, tape, schema="other")
-        assert await table_hashes(postgres_dsn) == await table_hashes(postgres_dsn, schema="other")
+        live = await table_hashes(postgres_dsn, schema=schema_of("projected"))
+        assert live == await table_hashes(postgres_dsn, schema="other")
     finally:
         await asyncio.to_thread(cluster.stop)
         await tape.close()
