@@ -1,4 +1,4 @@
-"""Thousands of seeded runs of the whole system with crashes, doubled and late delivery, zombies and lost races."""
+"""What is simulated: a small plan on a short market, played to its end and audited, seed by seed."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import asyncio
 import os
 from collections import Counter
 from random import Random
-
-import pytest
 
 from actors.plan import AccountPlan, BotPlan, Limits, Plan, SymbolPlan
 from actors.strategies import Position, Strategy, Target
@@ -19,7 +17,7 @@ from infra.session.audit import Auditor
 from tests.simulation.clock import run
 from tests.simulation.world import Market, World, digest_of, undisturbed
 
-SEEDS = int(os.environ.get("SIMULATION_SEEDS", "1000"))
+SEEDS = int(os.environ.get("SIMULATION_SEEDS", "2000"))
 FIRST = int(os.environ.get("SIMULATION_FIRST", "0"))
 
 
@@ -80,9 +78,8 @@ def audited(world: World) -> Auditor:
     return auditor
 
 
-@pytest.mark.parametrize("lockstep", [True, False], ids=["lockstep", "free"])
-def test_whatever_happens_the_tape_is_what_its_facts_lead_to(lockstep: bool) -> None:
-    """In lock-step the very tape of the undisturbed run; running freely, one whose every decision follows."""
+def seeds(*, lockstep: bool) -> Counter[str]:
+    """Plays half of all seeds; what was struck how often. The assertion names the seed that fails, and its faults."""
     struck: Counter[str] = Counter()
     for seed in range(FIRST, FIRST + SEEDS // 2):
         world = World(plan(), market(seed), seed)
@@ -95,14 +92,4 @@ def test_whatever_happens_the_tape_is_what_its_facts_lead_to(lockstep: bool) -> 
             faults = "\n".join(world.faults.log)
             raise AssertionError(f"SIMULATION_FIRST={seed} fails; what was done to it:\n{faults}") from error
         struck.update(" ".join(what.split()[:2]) for what in world.faults.log)
-    assert {"died before", "died after", "everything was"} <= set(struck), struck
-
-
-def test_the_simulation_would_see_a_doubled_decision() -> None:
-    world = World(plan(), market(1), 1, faults=0)
-    run(world.play(lockstep=True))
-    decided = next(entry for entry in world.tape.entries if entry.actor == "account.main" and entry.decision.by)
-    newest = world.tape._last["account.main"]
-    world.tape.put(decided.actor, decided.decision, expected=newest.seq, epoch=newest.epoch + 1)
-    with pytest.raises(AssertionError, match="nothing follows"):
-        audited(world)
+    return struck
