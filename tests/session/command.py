@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,15 @@ class Running:
             assert self.child.poll() is None, f"it ended before {about}: {self.said()}"
             assert time.monotonic() < deadline, f"no {about} within {seconds} s: {self.said()}"
             time.sleep(POLL_S)
+        return found
+
+    async def eventually(self, what: Callable[[], Awaitable[Any]], about: str, seconds: float = COMMAND_S) -> Any:
+        """As `until`, for what has to be awaited."""
+        deadline = time.monotonic() + seconds
+        while not (found := await what()):
+            assert self.child.poll() is None, f"it ended before {about}: {self.said()}"
+            assert time.monotonic() < deadline, f"no {about} within {seconds} s: {self.said()}"
+            await asyncio.sleep(POLL_S)
         return found
 
     def end(self, seconds: float = COMMAND_S) -> Ended:
