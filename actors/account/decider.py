@@ -81,7 +81,10 @@ class AccountDecider:
                 if kind is Candle:
                     if fact.timeframe == base:  # type: ignore[attr-defined]
                         return True
-                elif kind is Unreadable or (kind is Trade and source.counts(fact)):  # type: ignore[arg-type]
+                elif kind is Unreadable:
+                    if base:  # garbage on a raw feed is for the quarantine, as it is for the symbol's own actor
+                        return True
+                elif kind is Trade and source.counts(fact):  # type: ignore[arg-type]
                     return True
             return False
         if entry.actor in self._bots:
@@ -128,9 +131,8 @@ class AccountDecider:
         apply(self.rules, state, fact)
 
     def _obeys(self, fact: Fact) -> bool:
-        if isinstance(fact, RestrictTrading | ReleaseTrading):
-            return fact.account in (self.plan.name, "*")
-        return isinstance(fact, Unreadable)
+        # An unreadable command is for the quarantine: it must not be a way to stop every account at once.
+        return isinstance(fact, RestrictTrading | ReleaseTrading) and fact.account in (self.plan.name, "*")
 
     def _observe_rest(self, state: AccountState, entry: Recorded) -> None:
         bot = self._bots.get(entry.actor)

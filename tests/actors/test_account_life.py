@@ -131,11 +131,17 @@ def test_only_new_bars_of_the_base_timeframe_are_heard() -> None:
     assert desk.turns == []
 
 
-@pytest.mark.parametrize("actor", [subjects.market(VENUE, SYMBOL), subjects.bot("a"), subjects.COMMAND])
+@pytest.mark.parametrize("actor", [subjects.market(VENUE, SYMBOL), subjects.bot("a")])
 def test_unreadable_bytes_stop_the_account(actor: str) -> None:
     desk = Desk()
     with pytest.raises(Poison, match=r"account\.main cannot go on past tape sequence 1: not JSON"):
         desk.tell(actor, START, Unreadable(f"main.{actor}.x", "not JSON", b"\xff"))
+
+
+def test_an_unreadable_command_is_left_to_the_quarantine() -> None:
+    desk = Desk()
+    assert desk.tell(subjects.COMMAND, START, Unreadable("main.command.operator.x", "not JSON", b"\xff")) == ()
+    assert desk.turns == []
 
 
 def test_prices_too_far_out_for_exact_money_stop_the_account() -> None:
