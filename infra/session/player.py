@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from actors.symbol.rules import STAMP_MAX, STAMP_MIN
 from events.decision import Decision
@@ -61,6 +61,18 @@ def after(stream: Iterable[Stamped], last_ts: int, last_feed: str) -> Iterator[S
     return (message for message in stream if message[:2] > (last_ts, last_feed))
 
 
+async def newest(tape: Tape, feeds: Sequence[str]) -> tuple[int, int, str]:
+    """(sequence of the newest message of any feed; event time and feed of the newest to go on from), or (0, 0, '').
+
+    A stranger's message does not name a time to go on from where the symbol's actor could not take it.
+    """
+    found = [(last.seq, last.decision.ts, feed) for feed in feeds if (last := await tape.last(feed))]
+    if all(plausible(ts) for _, ts, _ in found):
+        return max(found, default=(0, 0, ""))
+    known = [(one.seq, one.decision.ts, one.actor) async for one in tape.read([f"{feed}.>" for feed in feeds])]
+    _, ts, feed = max((one for one in known if plausible(one[1])), default=(0, 0, ""))
+    return max(known)[0], ts, feed
+
+
 def plausible(ts: int) -> bool:
-    """Whether a symbol's actor could take a message of that event time: what has another one is not from a feed."""
     return STAMP_MIN <= ts <= STAMP_MAX

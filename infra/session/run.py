@@ -26,7 +26,7 @@ from infra.session import cluster, placement
 from infra.session.lockstep import Conductor
 from infra.session.market import Stamped, unstamped
 from infra.session.opening import SessionError, connect_worker, record_plan, sole_session
-from infra.session.player import Player, after, plausible
+from infra.session.player import Player, after, newest
 from infra.session.projecting import spawn_projector
 from infra.tapes.jetstream import JetStreamTape
 
@@ -69,7 +69,7 @@ class Session:
         Raises cluster.Halted in lock-step when an actor halts, for nothing can go on without it.
         """
         feeds = [subjects.feed(symbol.venue, symbol.symbol) for symbol in self.plan.symbols]
-        settled, ts, feed = await self._newest(feeds)
+        settled, ts, feed = await newest(self.tape, feeds)
         stream = source.stream(ts, feed)
         self._start_actors(max(0, settled - 1) if source.lockstep else None)
         if source.lockstep:
@@ -93,15 +93,6 @@ class Session:
 
     def _count(self, published: int) -> None:
         self.published = published
-
-    async def _newest(self, feeds: list[str]) -> tuple[int, int, str]:
-        """The newest message of any feed; where it does not name a time that can be, the newest before it that does."""
-        found = [(last.seq, last.decision.ts, feed) for feed in feeds if (last := await self.tape.last(feed))]
-        if any(not plausible(ts) for _, ts, _ in found):  # a stranger has written there, and nobody goes on from that
-            known = [(one.seq, one.decision.ts, one.actor) async for one in self.tape.read([f"{f}.>" for f in feeds])]
-            newest = max((one for one in known if plausible(one[1])), default=(0, 0, ""))
-            return max(known)[0], *newest[1:]
-        return max(found, default=(0, 0, ""))
 
     def _start_actors(self, settled: int | None) -> None:
         url = self.endpoints.nats_url
