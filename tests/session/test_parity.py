@@ -28,7 +28,9 @@ from tests.session.command import Tape
 MINUTES = int(os.environ.get("TICKERTAPE_PARITY_MINUTES", "2880"))
 KILLS = 5
 PROCESSES = 3  # market, account and bots: decisions do not depend on it, and six starts take half the time of eight's
-RUN_S = 240  # of one run between two kills: it takes 20 s on a quiet machine with 2 cores
+RUN_S = (
+    900  # of one run between two kills: 20 s on a quiet machine with 2 cores, many times that beside other heavy tests
+)
 
 
 class Played(msgspec.Struct, frozen=True):

@@ -17,7 +17,7 @@ from tests import data
 from tests.infra.cli_tape import ROOT
 
 MINUTES = 150  # ten bars of the slowest bots, some hundred decisions of every entity; more adds nothing here
-RUN_S = 200  # 21 processes start in 15 s on a quiet machine with 2 cores, and play in five
+RUN_S = 900  # 21 processes start in 15 s and play in five on a quiet machine with 2 cores; others may be at work
 FEW, EACH = 2, 64
 
 
