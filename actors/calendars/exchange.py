@@ -23,7 +23,7 @@ def sessions(name: str) -> Sessions:
     """The exchange's regular sessions, split at its breaks. ValueError if the library cannot build them."""
     try:
         schedule = _schedule(name)
-    except (ValueError, NotImplementedError) as error:  # some of its calendars are half written
+    except (ValueError, NotImplementedError) as error:  # both are seen: some calendars do not build within our bounds
         reason = str(error)[:200]
         raise ValueError(f"exchange_calendars cannot build the calendar {name}: {reason}") from error
     columns = (_micros(schedule[column]) for column in ("open", "break_start", "break_end", "close"))
