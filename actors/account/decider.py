@@ -13,7 +13,7 @@ from actors.symbol import rules as symbol_rules
 from actors.symbol import validation
 from events import subjects, timeframe
 from events.control import AccountOpened, BotPaused, ReleaseTrading, RestrictTrading, Unreadable
-from events.decision import Recorded, digest_of
+from events.decision import Recorded, id_after
 from events.fact import Fact
 from events.market import Candle, Trade
 from events.trading import Signal, TradingDayStarted
@@ -149,7 +149,7 @@ class AccountDecider:
 
     def _sheet(self, state: AccountState, entry: Recorded, keys: tuple[str, ...], ts: int) -> Sheet:
         """Order ids begin with the id of the very decision that places them."""
-        prefix = digest_of(f"{self.actor}<{entry.decision.id}".encode())[:16]
+        prefix = id_after(self.actor, entry.decision.id)[:16]
         return Sheet(self.rules, fork(self.rules, state, keys), prefix, ts)
 
     def _on_prices(self, state: AccountState, source: Source, entry: Recorded) -> tuple[Fact, ...]:
