@@ -35,12 +35,12 @@ class Player:
                 due = began[0] + (ts - began[1]) / 1e6 / self._speed
                 if (pause := due - loop.time()) > 0:
                     await asyncio.sleep(pause)
-            await self._append(actor, message)
+            await self.publish(actor, message)
             self.published += 1
             if self._progress is not None:
                 self._progress(self.published)
 
-    async def _append(self, actor: str, message: Decision) -> None:
+    async def publish(self, actor: str, message: Decision) -> None:
         """What others write on a feed, by mistake or malice, is for the symbol's actor to judge: the feed goes on."""
         for _ in range(RACES_MAX):
             if actor not in self._versions:

@@ -71,7 +71,7 @@ class Session:
         feeds = [subjects.feed(symbol.venue, symbol.symbol) for symbol in self.plan.symbols]
         settled, ts, feed = await newest(self.tape, feeds)
         stream = source.stream(ts, feed)
-        self._start_actors(max(0, settled - 1) if source.lockstep else None)
+        self.start(max(0, settled - 1) if source.lockstep else None)
         if source.lockstep:
             conductor = Conductor(self.tape.client, self.tape, self.deciders)
             playing = conductor.play(unstamped(stream), settled=max(0, settled - 1), progress=self._count)
@@ -94,7 +94,8 @@ class Session:
     def _count(self, published: int) -> None:
         self.published = published
 
-    def _start_actors(self, settled: int | None) -> None:
+    def start(self, settled: int | None = None) -> None:
+        """Starts every process; they are at work some seconds later. `settled`: lock-step after that sequence."""
         url = self.endpoints.nats_url
         connect = partial(connect_worker, url, self.tape.name, self.tape.replicas, settled)
         names = [decider.actor for decider in self.deciders]

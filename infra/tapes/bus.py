@@ -9,9 +9,10 @@ from typing import Any
 
 import msgspec
 import nats.errors
-from nats.aio.client import Client
 
 from events.tape import TapeError
+
+from .client import TapeClient
 
 log = logging.getLogger(__name__)
 
@@ -40,16 +41,6 @@ class ApiError(TapeError):
     def passing(self) -> bool:
         """Whether asking again a little later makes sense."""
         return self.code in _RETRIED_API_ERRORS
-
-
-class TapeClient(Client):
-    """nats-py with one short cut: the tape's own messages carry their epoch first, and the rest is not parsed."""
-
-    @staticmethod
-    def _parse_header_lines(raw: bytes) -> dict[str, str]:
-        if raw.startswith(b"Tape-Epoch: "):
-            return {EPOCH: raw[12 : raw.find(b"\r\n")].decode("ascii", "replace")}
-        return Client._parse_header_lines(raw)
 
 
 class Bus:

@@ -11,14 +11,14 @@ from typing import Any
 
 import msgspec
 import nats.errors
-from nats.aio.msg import Msg
 
 from events import subjects
 from events.codec import Codec
 from events.decision import Decision, Recorded
 from events.tape import EVERYTHING, LostRace, TapeError
 
-from .bus import EPOCH, NO_MESSAGE, ApiError, Bus, BusTrouble, TapeClient
+from .bus import EPOCH, NO_MESSAGE, ApiError, Bus, BusTrouble
+from .client import Delivery, TapeClient
 from .reader import Reader, epoch_of
 from .stream import open_stream
 
@@ -28,6 +28,23 @@ _PATIENCE_S = 60.0  # restarting a server with a large store, or electing leader
 _ACK_S = 5.0  # an ack takes 0.2 ms (R1) to some ms (R3); far beyond that it is lost or its server is
 _PAUSE_S = 0.02  # between attempts: longer than another writer's append is in flight
 _STALE_READS_MAX = 25  # x _PAUSE_S: a leader that was just replaced answers with its old state for no longer
+
+
+class _Error(msgspec.Struct):
+    err_code: int = 0
+    description: str = ""
+
+
+class _Ack(msgspec.Struct):
+    """JetStream's answer to a publish."""
+
+    stream: str = ""
+    seq: int = 0
+    duplicate: bool = False
+    error: _Error | None = None
+
+
+_ack = msgspec.json.Decoder(_Ack).decode
 
 
 class MessageTooLarge(TapeError):
@@ -97,14 +114,15 @@ class JetStreamTape:
     async def _append(self, actor: str, decision: Decision, expected: int, epoch: int) -> int:
         body = self._codec.encode(decision)
         subject = subjects.subject(self.name, actor, decision.kind)
-        headers = {
-            EPOCH: str(epoch),  # first: readers look for it there
-            # Another epoch's copy is no duplicate but a lost race. The same words later on, as of a venue that says
-            # something again, expect another message before them: they are no duplicate either.
-            "Nats-Msg-Id": f"{decision.id}/{epoch}/{expected}",
-            "Nats-Expected-Last-Subject-Sequence": str(expected),
-            "Nats-Expected-Last-Subject-Sequence-Subject": subjects.every(self.name, actor),
-        }
+        guarded = subjects.every(self.name, actor)
+        # The epoch first: readers look for it there. Another epoch's copy is no duplicate but a lost race. The same
+        # words later on, as of a venue that says something again, expect another message before them: they are no
+        # duplicate either.
+        headers = (
+            f"NATS/1.0\r\n{EPOCH}: {epoch}\r\nNats-Msg-Id: {decision.id}/{epoch}/{expected}\r\n"
+            f"Nats-Expected-Last-Subject-Sequence: {expected}\r\n"
+            f"Nats-Expected-Last-Subject-Sequence-Subject: {guarded}\r\n\r\n"
+        ).encode()
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._patience_s
         stale_reads = 0
@@ -127,10 +145,10 @@ class JetStreamTape:
                 raise OutcomeUnknown(f"{actor}: no append in {self._patience_s:g} s; the last answer was: {trouble}")
             await asyncio.sleep(_PAUSE_S)
 
-    async def _send(self, subject: str, body: bytes, headers: dict[str, str]) -> tuple[int, str]:
+    async def _send(self, subject: str, body: bytes, headers: bytes) -> tuple[int, str]:
         """(sequence of a fresh append, or 0; what happened instead)."""
         try:
-            answer = await self._bus.client.request(subject, body, timeout=self._ack_s, headers=headers)
+            answer = await self._bus.client.ask_directly(subject, headers, body, self._ack_s)
             return self._acked(answer)
         except nats.errors.MaxPayloadError as error:
             limit = self._bus.client.max_payload
@@ -141,21 +159,20 @@ class JetStreamTape:
                 raise OutcomeUnknown(f"{subject}: the connection to NATS is closed: {trouble}") from error
             return 0, trouble
 
-    def _acked(self, answer: Msg) -> tuple[int, str]:
+    def _acked(self, answer: Delivery) -> tuple[int, str]:
         try:
-            found = msgspec.json.decode(answer.data)
-        except msgspec.DecodeError:
+            found = _ack(answer.data)
+        except msgspec.MsgspecError:
             return 0, "an answer that is not JetStream's"
-        if error := found.get("error"):
-            code, text = error.get("err_code", 0), error.get("description", "")
-            if code == 10054:
-                raise MessageTooLarge(f"{self.name}: {text}")
-            return 0, f"{text} (error {code})"
-        if found.get("stream") != self.name:
-            raise TapeError(f"the append to `{self.name}` was taken by the stream {found.get('stream')!r}")
-        if found.get("duplicate"):
+        if (error := found.error) is not None:
+            if error.err_code == 10054:
+                raise MessageTooLarge(f"{self.name}: {error.description}")
+            return 0, f"{error.description} (error {error.err_code})"
+        if found.stream != self.name:
+            raise TapeError(f"the append to `{self.name}` was taken by the stream {found.stream!r}")
+        if found.duplicate:
             return 0, "a duplicate"
-        return int(found["seq"]), ""
+        return found.seq, ""
 
     async def last(self, actor: str) -> Recorded | None:
         """The actor's last message, answered by the stream's leader."""
@@ -184,8 +201,8 @@ class JetStreamTape:
     def _recorded(self, actor: str, message: dict[str, Any]) -> Recorded:
         data = base64.b64decode(message.get("data", ""))
         decision = self._codec.decode_or_unreadable(message["subject"], data)
-        headers = TapeClient._parse_header_lines(base64.b64decode(message.get("hdrs", ""))[len(b"NATS/1.0\r\n") :])
-        return Recorded(message["seq"], actor, decision, micros_of(message["time"]), epoch_of(headers))
+        epoch = epoch_of(base64.b64decode(message.get("hdrs", "")))
+        return Recorded(message["seq"], actor, decision, micros_of(message["time"]), epoch)
 
     async def end(self) -> int:
         """The stream's last sequence, answered by its leader."""

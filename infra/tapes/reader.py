@@ -14,7 +14,6 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any
 from uuid import uuid4
 
-from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from events import subjects
@@ -23,6 +22,7 @@ from events.decision import Recorded
 from events.tape import TapeDamaged, TapeError
 
 from .bus import EPOCH, ApiError, Bus, BusTrouble
+from .client import Delivery, headers_of
 from .patterns import filters, wanted
 
 log = logging.getLogger(__name__)
@@ -34,6 +34,9 @@ _SILENCE_MIN_S = 2.0  # for the same reason, however short the heartbeat is
 _RETRY_S = 0.1  # between attempts to create a consumer: an election or a restart takes some hundred ms at least
 _SERVER_KEEPS_S = 30  # the server removes a consumer that nobody listens to after this
 _LAG_CHECKS_MAX = 20  # x _RETRY_S: a leader just elected may need a moment to show what was committed
+
+
+_OURS = f"NATS/1.0\r\n{EPOCH}: ".encode()
 
 
 class Broken(Exception):
@@ -50,13 +53,14 @@ class Reader:
         self._patterns = tuple(patterns)
         self._filters, self._check_again = filters(tape, self._patterns)
         self._start, self._place, self._until = after, after, until
-        self._inbox: deque[Msg] = deque()
+        self._inbox: deque[Delivery] = deque()
         self._arrived = asyncio.Event()
         self._heartbeat_s = _HEARTBEAT_S if until is None else _HEARTBEAT_READ_S
         self._subscription: Subscription | None = None
         self._consumer = ""
         self._delivered = 0
         self._reconnects = 0
+        self._stopped = False
 
     async def entries(self) -> AsyncIterator[Recorded]:
         if self._until is not None and self._place >= self._until:
@@ -97,7 +101,7 @@ class Reader:
                 raise Broken("the connection was lost in between")
             await self._wait()
 
-    def _entry(self, msg: Msg) -> Recorded:
+    def _entry(self, msg: Delivery) -> Recorded:
         seq, delivered, ns = ack_parts(msg.reply)
         if delivered != self._delivered + 1:
             raise Broken(f"message {self._delivered + 1} of the consumer did not come, {delivered} did")
@@ -106,12 +110,12 @@ class Reader:
         decision = self._codec.decode_or_unreadable(msg.subject, msg.data)
         return Recorded(seq, actor, decision, ns // 1000, epoch_of(msg.headers))
 
-    async def _control(self, msg: Msg) -> bool:
+    async def _control(self, msg: Delivery) -> bool:
         """Answers flow control; true where a heartbeat says that the consumer has seen all there is up to `until`."""
         if msg.reply:  # a flow control request
             await self._bus.client.publish(msg.reply)
             return False
-        headers = msg.headers or {}
+        headers = headers_of(msg.headers)
         if stalled := headers.get("Nats-Consumer-Stalled"):
             await self._bus.client.publish(stalled)  # our answer to the request was lost: the server waits for it
         if (last := headers.get("Nats-Last-Consumer")) is None:
@@ -126,13 +130,20 @@ class Reader:
         if self._bus.client.is_closed:
             raise TapeError(f"{self._tape}: the connection to NATS is closed")
         self._arrived.clear()
+        silence = max(_HEARTBEATS_MISSED_MAX * self._heartbeat_s, _SILENCE_MIN_S)
+        timer = asyncio.get_running_loop().call_later(silence, self._silent)
         try:
-            async with asyncio.timeout(max(_HEARTBEATS_MISSED_MAX * self._heartbeat_s, _SILENCE_MIN_S)):
-                await self._arrived.wait()
-        except TimeoutError:
-            raise Broken("the consumer's heartbeats stopped") from None
+            await self._arrived.wait()
+        finally:
+            timer.cancel()
+        if self._stopped:
+            raise Broken("the consumer's heartbeats stopped")
 
-    async def _take(self, msg: Msg) -> None:
+    def _silent(self) -> None:
+        self._stopped = not self._arrived.is_set()
+        self._arrived.set()
+
+    def _take(self, msg: Delivery) -> None:
         inbox = self._inbox
         if not msg.data and not msg.reply and inbox and not inbox[-1].data and not inbox[-1].reply:
             inbox.pop()  # of heartbeats in a row the newest is enough: a reader that pauses for hours stays small
@@ -145,6 +156,7 @@ class Reader:
         while True:
             self._inbox.clear()
             self._delivered = 0
+            self._stopped = False
             self._reconnects = self._bus.reconnects
             try:
                 await self._create(attempts)
@@ -167,7 +179,7 @@ class Reader:
         if self._place > self._start:
             await self._check_not_rewound(attempts)
         inbox = self._bus.client.new_inbox()
-        self._subscription = await self._bus.client.subscribe(inbox, cb=self._take)
+        self._subscription = await self._bus.client.subscribe_directly(inbox, self._take)
         self._consumer = f"tape-{uuid4().hex}"
         config: dict[str, Any] = {
             "name": self._consumer,
@@ -204,7 +216,7 @@ class Reader:
         if subscription is None or self._bus.client.is_closed:
             return
         try:
-            await subscription.unsubscribe()
+            await self._bus.client.unsubscribe_directly(subscription)
             if self._bus.client.is_connected:
                 # Without waiting for the answer: a consumer without interest is removed by the server anyway.
                 inbox = self._bus.client.new_inbox()
@@ -220,7 +232,10 @@ def ack_parts(reply: str) -> tuple[int, int, int]:
     return int(parts[place]), int(parts[place + 1]), int(parts[place + 2])
 
 
-def epoch_of(headers: dict[str, str] | None) -> int:
-    """The writer's epoch; 0 where a foreign message carries none, or none that is a number."""
-    text = headers.get(EPOCH, "0") if headers else "0"
-    return int(text) if text.isascii() and text.isdecimal() else 0
+def epoch_of(raw: bytes) -> int:
+    """The writer's epoch from a message's headers; 0 where a foreign message carries none, or none that is a number."""
+    if raw.startswith(_OURS):
+        text = raw[len(_OURS) : raw.find(b"\r\n", len(_OURS))]
+    else:
+        text = headers_of(raw).get(EPOCH, "").encode() if raw else b""
+    return int(text) if text.isdigit() else 0
