@@ -6,16 +6,13 @@ from typing import Any
 import msgspec
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.feather as feather
-import pyarrow.parquet as parquet
 
 from infra.importers.generic import OPTIONAL_NUMBERS, shape_of
-from infra.importers.model import Choice, Floats, ImportError_, Ints, Kind, Options, Reject, Rows, as_raw
+from infra.importers.model import Choice, Floats, ImportError_, Ints, Kind, Mask, Options, Reject, Rows, as_raw
 from infra.importers.naming import TEXTS, fields_of, mapped
 from infra.importers.recipe import OPEN_DETECTED, UTC_DETECTED, Format, Recipe
 from infra.importers.source import Source
-from infra.importers.times import BAD_TIME, TimeSpec, detect_style, epoch_micros, parse_column, parse_text
+from infra.importers.times import BAD_TIME, TimeSpec, detect_style, epoch_micros, numbers, parse_column, parse_text
 
 ROWS_MAX = 100_000_000
 BROKEN = (pa.ArrowException, OSError, ValueError, KeyError, MemoryError, OverflowError, UnicodeDecodeError)
@@ -37,11 +34,15 @@ def _table(source: Source, what: str) -> pa.Table:
     try:
         buffer = pa.BufferReader(source.data)
         if what == "parquet":
+            import pyarrow.parquet as parquet
+
             file = parquet.ParquetFile(buffer)
             if file.metadata.num_rows > ROWS_MAX:
                 raise ImportError_(f"{source.path} has more than {ROWS_MAX:,} rows: split the file.")
             table = file.read()
         else:
+            import pyarrow.feather as feather
+
             table = feather.read_table(buffer)
         table.validate(full=True)
         # Damaged names of columns and zones raise here, where it is known what to say.
@@ -102,21 +103,21 @@ def _style(table: pa.Table, fields: dict[str, int], options: Options) -> TimeSpe
 def _rows(source: Source, table: pa.Table, fields: dict[str, int], style: TimeSpec) -> Rows:
     wall = _stamps(table.column(fields["ts"]), style)
     numeric: dict[str, Floats] = {}
-    missing = np.zeros(table.num_rows, dtype=np.bool_)
+    missing: Mask | None = None
     for name, index in fields.items():
         if name in ("ts", "clock", *TEXTS):
             continue
         values, nulls = _floats(table.column(index))
-        if nulls.all() and name in OPTIONAL_NUMBERS:
+        if nulls is not None and nulls.all() and name in OPTIONAL_NUMBERS:
             continue
         numeric[name] = values
-        missing |= nulls
+        if nulls is not None:
+            missing = nulls if missing is None else missing | nulls
     texts = {
         name: ["" if v is None else str(v) for v in table.column(i).to_pylist()]
         for name, i in fields.items()
         if name in TEXTS
     }
-    good = np.flatnonzero(~missing)
 
     def raw(row: int) -> bytes:
         return as_raw(
@@ -125,6 +126,9 @@ def _rows(source: Source, table: pa.Table, fields: dict[str, int], style: TimeSp
             ).encode()
         )
 
+    if missing is None or not missing.any():
+        return Rows(wall, numeric, texts, range(1, table.num_rows + 1), raw, [])
+    good = np.flatnonzero(~missing)
     rejects = [
         Reject(row + 1, "missing_value", "a value is empty or not a number", raw(row))
         for row in np.flatnonzero(missing).tolist()
@@ -149,8 +153,12 @@ def _shown(column: pa.ChunkedArray, row: int) -> str:
         return "?"
 
 
-def _floats(column: pa.ChunkedArray) -> tuple[Floats, Any]:
-    """Values (NaN for null) and where there was none; text columns are read number by number."""
+def _floats(column: pa.ChunkedArray) -> tuple[Floats, Mask | None]:
+    """Values (0 for null) and where there was none, None for nowhere; text columns are read number by number."""
+    if column.type == pa.float64() and not column.null_count:
+        return _joined(column, np.float64), None
+    import pyarrow.compute as pc  # 50 ms that plain columns can spare
+
     nulls = np.asarray(column.is_null().to_numpy(), dtype=np.bool_)
     if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
         values = [_number(value) for value in column.to_pylist()]
@@ -164,6 +172,11 @@ def _floats(column: pa.ChunkedArray) -> tuple[Floats, Any]:
     return np.asarray(pc.fill_null(cast, 0.0).to_numpy(), dtype=np.float64), nulls
 
 
+def _joined(column: pa.ChunkedArray, kind: type[np.generic]) -> Any:
+    """A column without nulls: where it lies if it is in one piece."""
+    return numbers(column.chunk(0) if column.num_chunks == 1 else column, kind)
+
+
 def _number(text: str | None) -> float | None:
     try:
         return float(text) if text is not None and text.isascii() and "_" not in text else None
@@ -173,6 +186,20 @@ def _number(text: str | None) -> float | None:
 
 def _stamps(column: pa.ChunkedArray, style: TimeSpec) -> Ints:
     kind = column.type
+    ticks: Ints
+    if (
+        (pa.types.is_timestamp(kind) or kind == pa.int64())
+        and not column.null_count
+        and style.style in ("iso", "epoch")
+    ):
+        ticks = _joined(column, np.int64)
+        if not pa.types.is_timestamp(kind):
+            return epoch_micros(ticks)
+        factor = {"s": 1_000_000, "ms": 1_000, "us": 1, "ns": 0}[kind.unit]
+        if factor and len(ticks) and ticks.min() > -4e18 / factor and ticks.max() < 4e18 / factor:
+            return ticks * factor if factor > 1 else ticks
+    import pyarrow.compute as pc  # as in `_floats`
+
     if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
         if pa.types.is_date(kind):
             column = column.cast(pa.timestamp("s"))

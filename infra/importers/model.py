@@ -138,7 +138,7 @@ class Rows(msgspec.Struct, frozen=True):
     wall: Ints
     fields: dict[str, Floats]
     texts: dict[str, list[str]]
-    line: Ints
+    line: Ints | range
     raw: Callable[[int], bytes]
     rejects: list[Reject]
     notes: tuple[str, ...] = ()

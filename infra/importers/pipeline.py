@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from datetime import tzinfo
+from datetime import UTC, tzinfo
 from pathlib import Path
 
 import msgspec
@@ -73,6 +73,8 @@ def _scaled(rows: Rows, scale: float) -> Rows:
 
 def _zoned(wall: Ints, zone: tzinfo, shift: int) -> Zoned:
     """A whole number of days is added on the wall clock, so that a daily candle closes at the zone's midnight."""
+    if len(wall) and zone == UTC and wall.min() != BAD_TIME:
+        return Zoned(wall + shift if shift else wall, np.zeros(len(wall), np.bool_), ())
     bad = wall == BAD_TIME
     on_wall = shift if shift % DAY == 0 else 0
     ts, skipped, twice = to_utc(np.where(bad, wall, wall + on_wall), zone)
@@ -88,24 +90,15 @@ def _candles(path: Path, name: str, rows: Rows, shape: Shape, options: Options, 
     length, how = _timeframe(path, rows, shape, options, stamps)
     shift = length if stamps.value == "open" and length else 0
     zoned = _zoned(rows.wall, zone_of(zone.value), shift)
-    checks = [
-        *validate.stamp_checks(zoned.ts, zoned.skipped, options.now),
-        *validate.candle_checks(*ohlc[:5]),
-        ("unfinished", rows.fields.get("unfinished", np.zeros(len(rows.wall))) > 0),
-    ]
-
-    def show(index: int) -> str:
-        return " ".join(f"{n}={column[index]:g}" for n, column in zip("ohlcv", ohlc, strict=False))
-
-    good, refused = validate.refuse(rows, checks, show)
-    checked = validate.by_time(rows, good, zoned.ts, ohlc, show, unique=True)
+    checked, refused = _checked(rows, zoned, ohlc, options.now)
     keep = checked.keep
     count = ohlc[5][keep].astype(np.int64) if len(ohlc) > 5 else None
     open_, high, low, close, volume = (column[keep] for column in ohlc[:5])
     data = Columns(zoned.ts[keep], open_, high, low, close, volume, count)
-    notes = (*zoned.notes, *notes, *_candle_notes(data.ts, length, options.now))
+    steps = data.ts[1:] - data.ts[:-1]
+    notes = (*zoned.notes, *notes, *_candle_notes(data.ts, steps, length, options.now))
     report = _report(path, name, rows, shape, zone, data.ts, checked, refused, notes)
-    gaps, missing = _gaps(data.ts, length)
+    gaps, missing = _gaps(steps, length)
     report = msgspec.structs.replace(
         report,
         gaps=gaps,
@@ -117,9 +110,26 @@ def _candles(path: Path, name: str, rows: Rows, shape: Shape, options: Options, 
     return Imported("candles", data, report, _sorted(rows.rejects, refused, checked.rejects))
 
 
+def _checked(rows: Rows, zoned: Zoned, ohlc: list[Floats], now: int) -> tuple[validate.Checked, list[Reject]]:
+    unfinished = rows.fields.get("unfinished")
+    if unfinished is None and not zoned.skipped.any() and validate.sound(zoned.ts, ohlc[:5], now):
+        return validate.Checked(validate.ALL, 0, 0, []), []
+    checks = [
+        *validate.stamp_checks(zoned.ts, zoned.skipped, now),
+        *validate.candle_checks(*ohlc[:5]),
+        ("unfinished", np.zeros(len(rows.wall), np.bool_) if unfinished is None else unfinished > 0),
+    ]
+
+    def show(index: int) -> str:
+        return " ".join(f"{n}={column[index]:g}" for n, column in zip("ohlcv", ohlc, strict=False))
+
+    good, refused = validate.refuse(rows, checks, show)
+    return validate.by_time(rows, good, zoned.ts, ohlc, show, unique=True), refused
+
+
 def _newest_first(rows: Rows, shape: Shape) -> tuple[Rows, Shape]:
     """A file that runs backwards is one order, not as many rows out of order."""
-    if len(rows.wall) < 3 or not (np.diff(rows.wall) <= 0).all() or rows.wall[0] == rows.wall[-1]:
+    if len(rows.wall) < 3 or rows.wall[0] <= rows.wall[-1] or not (rows.wall[1:] <= rows.wall[:-1]).all():
         return rows, shape
     raw = rows.raw
     last = len(rows.wall) - 1
@@ -158,6 +168,8 @@ def _one_side(path: Path, rows: Rows, options: Options) -> tuple[list[Floats], t
     count = fields.get("count")
     if count is None:
         return [*prices, volume], tuple(notes)
+    if len(count) and count.min() >= 0 and count.max() < 2**53:  # neither holds where there is a NaN
+        return [*prices, volume, count], tuple(notes)
     usable = np.isfinite(count) & (count >= 0) & (count < 2**53)
     return [*prices, volume, np.where(usable, count, 0.0)], tuple(notes)
 
@@ -168,8 +180,10 @@ def _timeframe(path: Path, rows: Rows, shape: Shape, options: Options, stamps: C
     if shape.timeframe_us:
         return shape.timeframe_us, shape.timeframe_how
     sane = rows.wall[(rows.wall >= validate.YEAR_2000) & (rows.wall <= options.now + DAY)]
-    distinct = np.unique(sane)
-    steps: Ints = distinct[1:] - distinct[:-1]
+    steps: Ints = sane[1:] - sane[:-1]
+    if not (steps > 0).all():
+        distinct = np.unique(sane)
+        steps = distinct[1:] - distinct[:-1]
     named = _named_timeframe(path)
     if named and (len(steps) == 0 or int((steps % named == 0).sum()) * 10 >= len(steps) * 9):
         return named, "detected"
@@ -186,6 +200,9 @@ def _timeframe(path: Path, rows: Rows, shape: Shape, options: Options, stamps: C
 
 def _most_common(steps: Ints) -> int:
     """The smallest of the most frequent."""
+    likely = steps[len(steps) // 2]
+    if int((steps == likely).sum()) * 2 > len(steps):
+        return int(likely)
     values, counts = np.unique(steps, return_counts=True)
     return int(values[np.argmax(counts)])
 
@@ -200,27 +217,27 @@ def _named_timeframe(path: Path) -> int | None:
     return timeframes.micros(f"{int(found[-1][0])}{found[-1][1]}") if found and int(found[-1][0]) else None
 
 
-def _gaps(ts: Ints, length: int | None) -> tuple[int, int]:
-    if not length or len(ts) < 2:
+def _gaps(steps: Ints, length: int | None) -> tuple[int, int]:
+    if not length:
         return 0, 0
-    steps = np.rint(np.diff(ts) / length).astype(np.int64)
-    holes = steps[steps > 1]
+    holes = np.rint(steps[steps > length] / length).astype(np.int64)
+    holes = holes[holes > 1]
     return len(holes), int((holes - 1).sum())
 
 
-def _candle_notes(ts: Ints, length: int | None, now: int) -> list[str]:
+def _candle_notes(ts: Ints, steps: Ints, length: int | None, now: int) -> list[str]:
     notes = []
     if length and len(ts) > 1:
-        steps = ts[1:] - ts[:-1]
         near = int((steps < length).sum())
         notes += [f"{near} candles follow sooner than one timeframe after the one before"] if near else []
         usual = _most_common(steps)
         if usual != length and usual % SECOND == 0:
             notes.append(f"candles follow each other most often after {timeframes.name(usual)}, not one timeframe")
         # Days and weeks close by their zone or weekday; shorter candles on the clock.
-        off = int((ts % length != 0).sum()) if length < DAY else 0
+        even = usual == length and not near and ts[0] % length == 0 and (steps == length).all()
+        off = int((ts % length != 0).sum()) if length < DAY and not even else 0
         notes += [f"{off} candles do not close on the grid of their timeframe"] if off else []
-    late = int((ts > now).sum())
+    late = len(ts) - int(np.searchsorted(ts, now, "right"))
     if late:
         notes.append(f"{late} candles close in the future: the last may be incomplete, or the time zone wrong")
     return notes
@@ -234,7 +251,8 @@ def _trades(rows: Rows, zoned: Zoned, now: int) -> tuple[TradeColumns, validate.
     ids = rows.texts.get("id") or [""] * len(rows.wall)
     checked = validate.by_id(rows, good, zoned.ts, ids, (price, qty, side.astype(np.float64)))
     keep = checked.keep
-    data = TradeColumns(zoned.ts[keep], price[keep], qty[keep], side[keep], [ids[i] for i in keep.tolist()])
+    kept = ids if isinstance(keep, slice) else [ids[i] for i in keep.tolist()]
+    data = TradeColumns(zoned.ts[keep], price[keep], qty[keep], side[keep], kept)
     return data, checked, refused
 
 

@@ -8,9 +8,8 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 import numpy as np
-import pandas as pd
+import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from infra.importers.model import DAY, Floats, ImportError_, Ints, Mask
 
@@ -54,6 +53,8 @@ class TimeSpec(msgspec.Struct, frozen=True):
 
 def epoch_micros(values: Ints | Floats) -> Ints:
     """s, ms, µs or ns since 1970, told apart value by value, to µs; not finite becomes BAD_TIME."""
+    if (factor := _one_magnitude(values)) is not None:
+        return values.astype(np.int64, copy=False) * factor
     if values.dtype.kind == "f":
         good = np.isfinite(values) & (np.abs(values) < 9e18)
         exact = np.where(good, values, 0.0)
@@ -75,6 +76,17 @@ def epoch_micros(values: Ints | Floats) -> Ints:
         ],
         whole // 1_000,
     )
+
+
+def _one_magnitude(values: Ints | Floats) -> int | None:
+    """The factor to µs where all values are whole numbers of s, ms or µs alike."""
+    if values.dtype.kind != "i" or not len(values):
+        return None
+    low, high = int(values.min()), int(values.max())
+    if low < 0 or high >= MICROS_MAX:
+        return None
+    factors = [1_000_000 if v < SECONDS_MAX else 1_000 if v < MILLIS_MAX else 1 for v in (low, high)]
+    return factors[0] if factors[0] == factors[1] else None
 
 
 def _epoch_of(value: int) -> int:
@@ -120,12 +132,16 @@ def _wall_micros(moment: datetime) -> int:
 
 def parse_column(spec: TimeSpec, texts: Any) -> Ints | None:
     """A pyarrow string array to µs, fast; None where any of them needs care."""
+    import pyarrow.compute as pc  # 50 ms that numbers as stamps can spare
+
     try:
         if spec.style == "isoz":
             moments = pc.cast(texts, pa.timestamp("ns", tz="UTC"))
         elif spec.style == "iso":
             moments = pc.cast(texts, pa.timestamp("ns"))
         elif "%f" in spec.style:
+            import pandas as pd  # half a second that no other style needs
+
             parsed = pd.to_datetime(pd.Series(texts.to_pylist()), format=spec.style, errors="coerce")
             moments = pa.array(parsed)
         else:
@@ -135,8 +151,17 @@ def parse_column(spec: TimeSpec, texts: Any) -> Ints | None:
     if moments.null_count:
         return None
     unit = {"ns": 1_000, "us": 1, "ms": -1_000, "s": -1_000_000}[moments.type.unit]
-    values = np.asarray(moments.cast(pa.int64()).to_numpy(zero_copy_only=False), dtype=np.int64)
+    values = numbers(moments.view(pa.int64()), np.int64)
     return values // unit if unit > 0 else values * -unit
+
+
+def numbers(array: pa.Array | pa.ChunkedArray, kind: type[np.generic]) -> npt.NDArray[Any]:
+    """The values of a fixed-width array without nulls, where they lie: `to_numpy` would load pandas."""
+    if isinstance(array, pa.ChunkedArray):
+        return np.concatenate([numbers(chunk, kind) for chunk in array.chunks] or [np.empty(0, kind)])
+    if not len(array):
+        return np.empty(0, kind)
+    return np.frombuffer(array.buffers()[1], kind, len(array) + array.offset)[array.offset :]
 
 
 def detect_style(samples: Sequence[str]) -> TimeSpec | None:
@@ -211,6 +236,8 @@ def to_utc(wall: Ints, zone: tzinfo) -> tuple[Ints, Mask, int]:
     skipped = np.zeros(len(wall), dtype=np.bool_)
     if isinstance(zone, timezone):
         offset = int((zone.utcoffset(None) or timedelta()) / timedelta(microseconds=1))
+        if not offset or (len(wall) and wall.min() != BAD_TIME):
+            return wall - offset if offset else wall, skipped, 0
         return np.where(wall == BAD_TIME, wall, wall - offset), skipped, 0
     sane = np.clip(wall, 0, 250 * 365 * DAY)
     first, second = _offsets(sane, zone, DAY)

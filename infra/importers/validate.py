@@ -28,15 +28,18 @@ REASONS = {
 
 
 class Checked(msgspec.Struct, frozen=True):
-    """keep: indices of accepted rows in order of time; the rest of the rows are duplicates or rejects."""
+    """keep: indices of accepted rows in order of time, or ALL of them as they stand; the rest are duplicates or
+    rejects."""
 
-    keep: Ints
+    keep: Ints | slice
     duplicates: int
     out_of_order: int
     rejects: list[Reject]
 
 
 Check = tuple[str, Mask]
+ALL = slice(None)
+_ROWS = 32_768  # so that what is worked on stays in the processor's cache
 
 
 def stamp_checks(ts: Ints, skipped: Mask, now: int) -> list[Check]:
@@ -46,6 +49,23 @@ def stamp_checks(ts: Ints, skipped: Mask, now: int) -> list[Check]:
         ("before_2000", ts < YEAR_2000),
         ("in_the_future", ts > now + DAY),
     ]
+
+
+def sound(ts: Ints, ohlcv: Sequence[Floats], now: int) -> bool:
+    """Whether candles pass `stamp_checks` and `candle_checks` and follow each other in time, every one of them.
+
+    The same comparisons, the other way round and without a note of where: most files are without a fault.
+    """
+    if not len(ts) or ts[0] < YEAR_2000 or ts[-1] > now + DAY:
+        return False
+    for at in range(0, len(ts), _ROWS):
+        rows = slice(at, at + _ROWS)
+        stamps = ts[at : at + _ROWS + 1]
+        o, h, l, c, v = (column[rows] for column in ohlcv)
+        fit = (l > 0) & (l <= o) & (l <= c) & (h >= o) & (h >= c) & (h < np.inf) & (v >= 0) & (v < np.inf)
+        if not fit.all() or not (stamps[1:] > stamps[:-1]).all():
+            return False
+    return True
 
 
 def candle_checks(open_: Floats, high: Floats, low: Floats, close: Floats, volume: Floats) -> list[Check]:
