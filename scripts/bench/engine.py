@@ -1,0 +1,99 @@
+"""The backtest engine at the common work: EMA cross, long or flat, 1 unit, next open, fee 0.1 %, no slippage.
+
+`python -m scripts.bench.engine PATH MARKET [--rows N] [--fast N] [--slow N]` plays it once and prints one JSON object:
+rows, trades, pnl, digest, and the seconds of import, load (file to columns), engine (columns to result).
+PATH: `event`.
+"""
+
+from __future__ import annotations
+
+import time
+
+_EXEC = time.perf_counter()
+
+import argparse  # noqa: E402
+import json  # noqa: E402
+import sys  # noqa: E402
+from decimal import Decimal  # noqa: E402
+from typing import Any  # noqa: E402
+
+from actors.plan import AccountPlan, BotPlan, Fees, FillModel, Plan, Sizing  # noqa: E402
+from infra.backtest import data  # noqa: E402
+from infra.backtest.engine import backtest  # noqa: E402
+from infra.backtest.result import Result  # noqa: E402
+from scripts.bench.market import MARKETS, Market  # noqa: E402
+
+PATHS = ("event",)
+CASH = 1_000_000
+FEE = Decimal("0.001")
+
+
+def account() -> AccountPlan:
+    fees, fills = Fees(maker=FEE, taker=FEE), FillModel(slippage=Decimal(0), participation=None)
+    return AccountPlan(currency="USD", cash=Decimal(CASH), fees=fees, fills=fills)
+
+
+def plan(files: list[data.MarketFile], fast: int = 10, slow: int = 20) -> Plan:
+    """The shipped cross, on every file."""
+    one = Sizing(method="quantity", value=Decimal(1))
+    params = {"fast": fast, "slow": slow}
+    bots = tuple(
+        BotPlan(name=f"cross-{file.symbol}", venue=file.venue, symbol=file.symbol, params=params, sizing=one)
+        for file in files
+    )
+    return Plan(symbols=data.symbol_plans(files), bots=bots, accounts=(account(),))
+
+
+def play(made: Plan, files: list[data.MarketFile], path: str, rows: int | None) -> Result:
+    """The one place where the benchmark calls the engine."""
+    if path not in PATHS:
+        raise ValueError(f"path {path!r} is not known: use {' or '.join(PATHS)}")
+    end = None if rows is None else int(files[0].candles.ts[rows - 1])  # type: ignore[union-attr]
+    return backtest(made, data.stream(files, end=end))
+
+
+def outcome(result: Result) -> dict[str, Any]:
+    """An open position counts at the last close."""
+    fills: dict[str, int] = {}
+    for fill in result.fills:
+        fills[fill.side] = fills.get(fill.side, 0) + 1
+    pnl = sum(float(curve.equity[-1]) - curve.start for curve in result.curves.values())
+    return {
+        "trades": fills.get("sell", 0),  # long or flat: every sale ends a trade
+        "orders": len(result.orders),
+        "pnl": round(pnl, 6),
+        "entries": result.entries,
+        "digest": result.digest,
+    }
+
+
+def measure(path: str, market: Market, rows: int | None, fast: int, slow: int) -> dict[str, Any]:
+    imported = time.perf_counter()
+    files = [data.load(market.spec)]
+    loaded = time.perf_counter()
+    result = play(plan(files, fast, slow), files, path, rows)
+    played = time.perf_counter()
+    count = sum(one.bars for one in result.markets)
+    return {
+        "rows": count,
+        **outcome(result),
+        "import_s": imported - _EXEC,
+        "load_s": loaded - imported,
+        "engine_s": played - loaded,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("path", choices=PATHS)
+    parser.add_argument("market", choices=sorted(MARKETS))
+    parser.add_argument("--rows", type=int)
+    parser.add_argument("--fast", type=int, default=10)
+    parser.add_argument("--slow", type=int, default=20)
+    args = parser.parse_args()
+    found = measure(args.path, MARKETS[args.market], args.rows, args.fast, args.slow)
+    sys.stdout.write(json.dumps(found) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,70 @@
+"""The two data sets of the benchmark, what the work must come to on them, and the long one made from the second."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import msgspec
+
+from scripts.bench.work import ROOT, Oracle
+
+FOLDER = Path(os.environ.get("TICKERTAPE_BENCH_DATA") or ROOT.parent / "shared" / "bench" / "data")
+CACHE = ROOT / ".tape" / "bench"
+"""Made files and reports of measured runs; ignored by git."""
+
+TILES = 20
+
+
+class Market(msgspec.Struct, frozen=True):
+    """1-minute candles: Parquet with timestamp (ms UTC, open time), open, high, low, close, volume."""
+
+    name: str
+    symbol: str
+    oracle: Oracle | None
+
+    @property
+    def path(self) -> Path:
+        return (CACHE if self.name == LONG else FOLDER) / f"{self.name}.parquet"
+
+    @property
+    def spec(self) -> str:
+        return f"{self.path}=bench/{self.symbol}@1m"
+
+
+LONG = "xau10m"
+ETH = Market("eth60k", "ETH-USDT", Oracle(1_403, -6_394.9524))
+XAU = Market("xau500k", "XAU-USD", Oracle(11_489, -29_520.3352))
+LONG_XAU = Market(LONG, "XAU-USD", None)
+MARKETS = {one.name: one for one in (ETH, XAU, LONG_XAU)}
+
+
+def ensure_long() -> Path:
+    """Ten million rows: the gold candles 20 times on one minute grid, every second time backward, so that no price
+    jumps where two tiles meet. Written once."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    path = LONG_XAU.path
+    if path.exists():
+        return path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tile = pq.read_table(XAU.path, columns=["timestamp", "open", "high", "low", "close", "volume"])
+    count, first = tile.num_rows, tile["timestamp"][0].as_py()
+    backward = tile.take(pa.array(range(count - 1, -1, -1)))
+    backward = backward.select(["timestamp", "close", "high", "low", "open", "volume"]).rename_columns(
+        tile.schema.names
+    )
+    stamps = pa.array(range(first, first + count * 60_000, 60_000))
+    beside = path.with_suffix(f".{os.getpid()}")
+    with pq.ParquetWriter(beside, tile.schema) as writer:
+        for number in range(TILES):
+            rows = tile if number % 2 == 0 else backward
+            writer.write_table(rows.set_column(0, tile.schema.field(0), pc.add(stamps, number * count * 60_000)))
+    beside.replace(path)
+    return path
+
+
+if __name__ == "__main__":
+    ensure_long()
