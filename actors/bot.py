@@ -131,7 +131,8 @@ class BotDecider:
                     facts.append(BotResumed(self.plan.name, ts, fact.reason))
                 case _:
                     pass
-        if state.wish is not None and not state.paused and (state.undone or not _same(state.wish, state.wanted)):
+        if is_news(state, state.wish):
+            assert state.wish is not None
             facts.append(self._signal(state.wish, state.price, ts, entry.seq))
         return tuple(facts)
 
@@ -167,6 +168,11 @@ class BotDecider:
                 state.paused = False
             case _:
                 pass
+
+
+def is_news(state: BotState, wish: Target | None) -> bool:
+    """Whether a wish makes the bot signal."""
+    return wish is not None and not state.paused and (state.undone or not _same(wish, state.wanted))
 
 
 def _stands(state: BotState) -> bool:

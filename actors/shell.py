@@ -6,19 +6,23 @@ Restart, catch-up and live are one loop. What was decided is read, the rest is d
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import socket
 import uuid
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from actors.decider import Decider
-from actors.lockstep import Router
+from actors.decider import Decider, Poison
+from actors.dispatch import Dispatch
 from actors.seat import Seat
 from events.control import ActorClaimed
 from events.decision import Decision, Recorded, digest_of
 from events.tape import LostRace, Tape
 
+OPEN_MAX = 1_000  # causes of decisions that are not on the tape yet; far above what a bus in health has in flight
+CLAIMS_AT_ONCE = 100
 CLAIMS_MAX = 5  # an earlier writer can come between once, for it stops then; more means that others claim as well
 
 
@@ -31,7 +35,7 @@ class Outcome(NamedTuple):
 
 
 class Gate(Protocol):
-    """Decides when an actor may append. Free-running actors pass at once; in lock-step they wait for their turn."""
+    """Decides when an actor may append, in lock-step; actors that run freely have none."""
 
     async def dealt(self, seq: int, outcomes: Sequence[Outcome]) -> None:
         """Says what this process's actors made of `seq`."""
@@ -43,42 +47,64 @@ class Gate(Protocol):
         """Says that the decision caused by `seq` stands at sequence `at`."""
 
 
-class OpenGate:
-    """Everybody runs freely."""
-
-    async def dealt(self, seq: int, outcomes: Sequence[Outcome]) -> None: ...
-
-    async def turn(self, actor: str, seq: int) -> None: ...
-
-    async def appended(self, actor: str, seq: int, at: int) -> None: ...
-
-
 class Host:
     """Runs the actors of one process over one tape. Fails on a lost race, a poison fact or a lost bus: it never
     patches over, for running it again is how it recovers.
+
+    Free-running actors append side by side, each one decision at a time; `at` is the last sequence up to which every
+    decision of this process stands on the tape.
     """
 
     def __init__(self, deciders: Sequence[Decider[Any]], tape: Tape, gate: Gate | None = None) -> None:
         self.seats = tuple(Seat(decider) for decider in deciders)
-        self._tape = tape
-        self._gate = gate or OpenGate()
-        self._router = Router(self.seats)
-        self.at = 0
         self.decided = 0
+        self._tape = tape
+        self._gate = gate
+        self._dispatch = Dispatch(self.seats)
+        self._dealt = 0
+        self._lines: dict[str, deque[Decision]] = {}
+        self._open: dict[int, int] = {}
+        self._room = asyncio.Event()
+
+    @property
+    def at(self) -> int:
+        return next(iter(self._open)) - 1 if self._open else self._dealt
 
     async def run(self) -> None:
         """Catches up and goes on until it is cancelled."""
         await self._recall()
-        for seat in self.seats:
-            await self._claim(seat)
+        await self._claim_all()
         patterns = sorted({pattern for seat in self.seats for pattern in seat.decider.inbox})
-        async for entry in self._tape.follow(patterns):
-            await self._deal(entry)
+        try:
+            async with asyncio.TaskGroup() as appends:
+                try:
+                    async for entry in self._tape.follow(patterns):
+                        await self._deal(entry, appends)
+                except Poison:
+                    await self._settled()  # what was decided before it is on the tape when this ends
+                    raise
+        except BaseExceptionGroup as several:
+            raise several.exceptions[0] from None
 
     async def _recall(self) -> None:
         by_actor = {seat.actor: seat for seat in self.seats}
         async for own in self._tape.read([f"{actor}.>" for actor in by_actor]):
             by_actor[own.actor].recall(own)
+
+    async def _claim_all(self) -> None:
+        """Side by side, but no more at a time than a server answers within an ack's patience on a busy machine."""
+        places = asyncio.Semaphore(CLAIMS_AT_ONCE)
+
+        async def claim(seat: Seat) -> None:
+            async with places:
+                await self._claim(seat)
+
+        try:
+            async with asyncio.TaskGroup() as claims:
+                for seat in self.seats:
+                    claims.create_task(claim(seat))
+        except BaseExceptionGroup as several:
+            raise several.exceptions[0] from None
 
     async def _claim(self, seat: Seat) -> None:
         """Fences earlier writers out. One that appends at this very moment is read up on, and loses its next race."""
@@ -95,27 +121,76 @@ class Host:
                     seat.recall(own)
         raise lost
 
-    async def _deal(self, entry: Recorded) -> None:
+    async def _deal(self, entry: Recorded, appends: asyncio.TaskGroup) -> None:
         """All hearers of this process decide before the first appends: in lock-step each one's report is waited for."""
-        if entry.seq <= self.at:
+        if entry.seq <= self._dealt:
             return  # delivered twice
         due, outcomes = [], []
-        for seat in self._router.hearers(entry):
+        for seat in self._dispatch.hearers(entry):
             decision = seat.react(entry)
             if decision is not None:
                 due.append((seat, decision))
             outcomes.append(Outcome(seat.actor, decision is not None, seat.stood_at))
+        if self._gate is not None:
+            await self._take_turns(self._gate, entry.seq, due, outcomes)
+        elif due:
+            for seat, decision in due:
+                self._put(seat, decision, entry.seq, appends)
+            await self._pause()
+        self._dealt = entry.seq
+
+    async def _take_turns(
+        self, gate: Gate, seq: int, due: Sequence[tuple[Seat, Decision]], outcomes: Sequence[Outcome]
+    ) -> None:
         if outcomes:
-            await self._gate.dealt(entry.seq, outcomes)
+            await gate.dealt(seq, outcomes)
         for seat, decision in due:
-            await self._gate.turn(seat.actor, entry.seq)
-            seat.version = await self._tape.append(seat.actor, decision, expected=seat.version, epoch=seat.epoch)
-            self.decided += 1
-            await self._gate.appended(seat.actor, entry.seq, seat.version)
-        self.at = entry.seq
+            await gate.turn(seat.actor, seq)
+            await self._append(seat, decision)
+            await gate.appended(seat.actor, seq, seat.version)
+
+    async def _append(self, seat: Seat, decision: Decision) -> None:
+        seat.version = await self._tape.append(seat.actor, decision, expected=seat.version, epoch=seat.epoch)
+        self.decided += 1
+
+    def _put(self, seat: Seat, decision: Decision, seq: int, appends: asyncio.TaskGroup) -> None:
+        self._open[seq] = self._open.get(seq, 0) + 1
+        line = self._lines.get(seat.actor)
+        if line is not None:
+            line.append(decision)
+        else:
+            self._lines[seat.actor] = deque((decision,))
+            appends.create_task(self._drain(seat))
+
+    async def _drain(self, seat: Seat) -> None:
+        """One outstanding append an actor, in the order of what caused them."""
+        line = self._lines[seat.actor]
+        while line:
+            decision = line[0]
+            await self._append(seat, decision)
+            line.popleft()
+            left = self._open[decision.cause] - 1
+            if left:
+                self._open[decision.cause] = left
+            else:
+                del self._open[decision.cause]
+            self._room.set()
+        del self._lines[seat.actor]
+
+    async def _pause(self) -> None:
+        """Lets the appends out, and waits while too many are on their way: a full line pushes back."""
+        await asyncio.sleep(0)
+        while len(self._open) >= OPEN_MAX:
+            self._room.clear()
+            await self._room.wait()
+
+    async def _settled(self) -> None:
+        while self._open:
+            self._room.clear()
+            await self._room.wait()
 
 
-Connect = Callable[[], Awaitable[tuple[Tape, Gate]]]
+Connect = Callable[[], Awaitable[tuple[Tape, Gate | None]]]
 """Opens the tape and the gate inside the process that will use them; must be picklable."""
 
 
@@ -131,6 +206,9 @@ class Worker:
         """Returns only by an exception; the supervisor logs it, backs off and calls again."""
         tape, gate = await self._connect()
         self._host = Host(self._make(), tape, gate)
+        # What is loaded now stays for good. A full collection over it stops a process for 0.1 s, amid trading.
+        gc.collect()
+        gc.freeze()
         try:
             await self._host.run()
         finally:

@@ -9,7 +9,7 @@ from .market import Candle
 
 NO_COUNT = -(2**63)
 RECORD = struct.Struct("<qq5dq")
-"""Time of the message, then ts, open, high, low, close, volume and count (NO_COUNT: unknown); the cause's id follows."""
+"""Time of the message, ts, open, high, low, close, volume, count (NO_COUNT: unknown); the id of the cause follows."""
 
 
 @lru_cache(maxsize=65_536)

@@ -53,9 +53,9 @@ def derived(actor: str, cause: Recorded, facts: tuple[Fact, ...]) -> Decision:
 def id_after(actor: str, by: str) -> str:
     """The id of what `actor` decides because of the message `by`: 32 hex digits.
 
-    As numbers below 2**128 it is `by` times ID_FACTOR plus the hash of the actor's name. The factor is odd, so the map is
-    one to one: two causes never give an actor the same id. Whole columns of ids are worked out the same way
-    (`events.bulk`), which a hash of texts would not allow.
+    As numbers below 2**128 it is `by` times ID_FACTOR plus the hash of the actor's name. The factor is odd, so the map
+    is one to one: two causes never give an actor the same id. Whole columns of ids can be worked out in the same way,
+    which a hash of texts would not allow.
     """
     try:
         number = int(by, 16)

@@ -21,13 +21,23 @@ class Digest:
         """Messages without a cause (feeds, commands, claims) are inputs, not decisions, and are passed over."""
         if not decision.by:
             return
-        chain = self._chains.get(actor)
-        if chain is None:
-            chain = self._chains[actor] = blake2b(digest_size=16)
         body = self._codec.canonical(actor, decision)
+        chain = self._chain(actor)
         chain.update(len(body).to_bytes(8, "little"))
         chain.update(body)
         self.decisions += 1
+
+    def add_many(self, actor: str, bodies: bytes, decisions: int) -> None:
+        """As `add` for decisions in canonical bytes, each after its length (8 bytes, little-endian)."""
+        if decisions:
+            self._chain(actor).update(bodies)
+            self.decisions += decisions
+
+    def _chain(self, actor: str) -> blake2b:
+        chain = self._chains.get(actor)
+        if chain is None:
+            chain = self._chains[actor] = blake2b(digest_size=16)
+        return chain
 
     def by_actor(self) -> dict[str, str]:
         return {actor: self._chains[actor].hexdigest() for actor in sorted(self._chains)}

@@ -58,10 +58,10 @@ class AccountDecider:
                 raise ValueError(f"bot {bot!r} trades {key.removeprefix('market.')}, which is not among the symbols")
         traded = {key: known[key] for key in known if key in keys.values()}
         self.rules = Rules(plan, traded, {one.name: one for one in bots}, keys)
-        self._sources = {_actor_of(one): _source(key, one) for key, one in traded.items()}
+        self.sources = {_actor_of(one): _source(key, one) for key, one in traded.items()}
         self._bots = {subjects.bot(name): name for name in keys}
         self.inbox = (
-            *(f"{actor}.{'>' if source.base else 'trade'}" for actor, source in self._sources.items()),
+            *(f"{actor}.{'>' if source.base else 'trade'}" for actor, source in self.sources.items()),
             *(f"{actor}.>" for actor in self._bots),
             f"{subjects.COMMAND}.>",
         )
@@ -72,7 +72,7 @@ class AccountDecider:
         return AccountState(self.plan.cash, markets=markets, books=books)
 
     def hears(self, entry: Recorded) -> bool:
-        source = self._sources.get(entry.actor)
+        source = self.sources.get(entry.actor)
         facts = entry.decision.facts
         if source is not None:
             base = source.base
@@ -92,7 +92,7 @@ class AccountDecider:
         return entry.actor == subjects.COMMAND and any(self._obeys(fact) for fact in facts)
 
     def observe(self, state: AccountState, entry: Recorded) -> None:
-        source = self._sources.get(entry.actor)
+        source = self.sources.get(entry.actor)
         if source is None:
             return self._observe_rest(state, entry)
         market, base = state.markets[source.key], source.base
@@ -112,7 +112,7 @@ class AccountDecider:
 
     def decide(self, state: AccountState, entry: Recorded) -> tuple[Fact, ...]:
         """Raises Poison where numbers are so far out that they cannot be summed exactly."""
-        source = self._sources.get(entry.actor)
+        source = self.sources.get(entry.actor)
         if source is not None:
             market = state.markets[source.key]
             if market.ts <= state.day_end and (not market.orders or self._untouched(market, source, entry)):

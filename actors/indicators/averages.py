@@ -8,6 +8,10 @@ updates.
 
 from itertools import accumulate
 
+import numpy as np
+from numpy.typing import NDArray
+
+from actors.indicators import kernels
 from actors.indicators.base import NAN, Indicator, check_period, refuse
 
 
@@ -75,6 +79,18 @@ class EMA(Indicator[float]):
             self.value = self._seed / self._period
             self.ready = True
         return self.value
+
+    def run(self, *columns: NDArray[np.float64]) -> NDArray[np.float64]:
+        (x,) = columns
+        seed = 0 if self.ready else min(len(x), self._period - self._count)
+        for place in np.flatnonzero(~np.isfinite(x))[:1]:
+            refuse(x=float(x[place]))
+        out = np.empty(len(x))
+        out[:seed] = [self.update(one) for one in x[:seed].tolist()]
+        if seed < len(x):
+            kernels.ema(x[seed:], self._k, self.value, out[seed:])
+            self.value = float(out[-1])
+        return out
 
 
 class _Weighted(Indicator[float]):

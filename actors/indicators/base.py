@@ -2,6 +2,9 @@
 
 from typing import Any, ClassVar, Generic, NoReturn, Self, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 V = TypeVar("V")
 State = dict[str, Any]
 NAN = float("nan")
@@ -29,6 +32,15 @@ class Indicator(Generic[V]):
         self.warmup = warmup
         self.value = value
         self.ready = False
+
+    def update(self, *inputs: Any) -> V:
+        """Add one candle's inputs; the latest result."""
+        raise NotImplementedError(f"{type(self).__name__} must say what an input changes in update(...)")
+
+    def run(self, *columns: NDArray[np.float64]) -> NDArray[np.float64]:
+        """As `update` row by row: the result after each, (rows,) or (rows, lines)."""
+        rows = list(map(self.update, *(column.tolist() for column in columns)))
+        return np.array(rows, np.float64) if rows else np.empty(0 if isinstance(self.value, float) else (0, 1))
 
     def state(self) -> State:
         """A deep copy of plain JSON values (bool, int, float, None for NaN, list, dict)."""

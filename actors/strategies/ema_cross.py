@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import numpy as np
+from numpy.typing import NDArray
+
 from actors.indicators import ATR, EMA
+from events.block import Columns, Floats
 from events.market import Candle
 
 from .base import Position, Strategy, Target
+from .columns import Wishes
 
 
 class EmaCross(Strategy):
@@ -48,3 +53,35 @@ class EmaCross(Strategy):
             take_profit=candle.close + side * self.target_atr * atr if self.target_atr else None,
             reasons=(f"fast {'above' if side > 0 else 'below'} slow",),
         )
+
+    def on_columns(self, candles: Columns) -> Wishes:
+        fast, slow = self.fast.run(candles.close), self.slow.run(candles.close)
+        brackets = bool(self.stop_atr or self.target_atr)
+        atr = self.atr.run(candles.high, candles.low, candles.close) if brackets else None
+        warm = slow == slow if atr is None else (slow == slow) & (atr == atr)
+        above = fast > slow
+        before = np.empty_like(above)  # as of the warm candle before
+        before[1:] = above[:-1]
+        first = int(warm.argmax()) if warm.any() else len(warm)  # once warm, always warm
+        if first < len(warm):
+            before[first] = above[first] if self.above is None else self.above
+            self.above = bool(above[-1])
+        crossed = warm & (above != before)
+        side = np.where(above, 1.0, -1.0 if self.short else 0.0)
+        target = np.where(crossed, side, np.nan)
+        stop = take_profit = None
+        if atr is not None:
+            away = np.where(above, 1.0, -1.0)
+            enters = crossed & (side != 0)
+            stop = _level(enters, candles.close - away * self.stop_atr * atr) if self.stop_atr else None
+            take_profit = _level(enters, candles.close + away * self.target_atr * atr) if self.target_atr else None
+        return Wishes(
+            target,
+            stop=stop,
+            take_profit=take_profit,
+            reasons=lambda row: ("fast above slow",) if above[row] else ("fast below slow",),
+        )
+
+
+def _level(where: NDArray[np.bool_], price: Floats) -> Floats:
+    return np.where(where, price, np.nan)

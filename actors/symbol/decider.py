@@ -41,26 +41,26 @@ class SymbolDecider:
         self.plan = plan
         self.actor = subjects.market(plan.venue, plan.symbol)
         self.inbox: tuple[str, ...] = (f"{subjects.feed(plan.venue, plan.symbol)}.>",)
-        self._rules = rules = Rules(plan, jump)
+        self.rules = rules = Rules(plan, jump)
         self._unheard = frozenset((Quote, Book) if rules.trades else (Quote, Book, Trade))
         # The common case, a bar in order with nothing to build from it, is worth a way of its own.
         self._plain, self._step, self._jump = not rules.trades and not rules.higher, rules.step, jump
 
     def initial(self) -> SymbolState:
-        return empty(len(self._rules.higher))
+        return empty(len(self.rules.higher))
 
     def hears(self, entry: Recorded) -> bool:
         return any(type(fact) not in self._unheard for fact in entry.decision.facts)
 
     def observe(self, state: SymbolState, entry: Recorded) -> None:
-        if self._rules.trades:
-            trades.observe(self._rules, state, entry)
-        elif not self._rules.flat:
+        if self.rules.trades:
+            trades.observe(self.rules, state, entry)
+        elif not self.rules.flat:
             self._watch(state, entry)
 
     def _watch(self, state: SymbolState, entry: Recorded) -> None:
         """Where a missing bar says nothing, the stream's own word tells what is missing and what is over."""
-        rules, stream = self._rules, state.stream
+        rules, stream = self.rules, state.stream
         for fact in entry.decision.facts:
             if isinstance(fact, Candle):
                 if stream.broken and not validation.candle_fault(rules, fact):
@@ -78,7 +78,7 @@ class SymbolDecider:
 
     def _mend(self, state: SymbolState, complete: int) -> None:
         """The venue's bars are whole: torn are those that closed while nobody listened."""
-        rules, stream = self._rules, state.stream
+        rules, stream = self.rules, state.stream
         first = max(rules.base.floor(stream.broken), state.last) + rules.step
         stream.broken = 0
         if state.last:
@@ -88,16 +88,16 @@ class SymbolDecider:
         facts = entry.decision.facts
         if len(facts) == 1:
             fact = facts[0]
-            if type(fact) is Candle and validation.candle_fault(self._rules, fact) is None:
+            if type(fact) is Candle and validation.candle_fault(self.rules, fact) is None:
                 near = abs(fact.close - state.close) <= self._jump * state.close
                 if near and self._plain and fact.ts == state.last + self._step:
                     return facts
-                return candles.answer(self._rules, state, fact)
+                return candles.answer(self.rules, state, fact)
             return self._answer(state, entry, fact)
         ahead, told = state.fork(), False
         out: list[Fact] = []
         for fact in facts:
-            if isinstance(fact, Trade | FeedOpened | FeedHeartbeat | FeedInterrupted) and self._rules.trades:
+            if isinstance(fact, Trade | FeedOpened | FeedHeartbeat | FeedInterrupted) and self.rules.trades:
                 if told:
                     continue
                 told = True  # all of them were observed as one
@@ -108,7 +108,7 @@ class SymbolDecider:
         return tuple(out)
 
     def _answer(self, state: SymbolState, entry: Recorded, fact: Fact) -> tuple[Fact, ...]:
-        rules = self._rules
+        rules = self.rules
         if isinstance(fact, Candle):
             if fault := validation.candle_fault(rules, fact):
                 return (validation.quarantined(entry, *fault, validation.original(fact)),)
@@ -127,7 +127,7 @@ class SymbolDecider:
     def _streamed(
         self, state: SymbolState, entry: Recorded, fact: Trade | FeedOpened | FeedHeartbeat | FeedInterrupted
     ) -> tuple[Fact, ...]:
-        rules, stream = self._rules, state.stream
+        rules, stream = self.rules, state.stream
         if rules.trades:
             base = trades.close(rules, state)
             if not base and not stream.notes and not rules.higher:
@@ -153,7 +153,7 @@ class SymbolDecider:
             self._evolve_history(state, fact)
 
     def _evolve_candle(self, state: SymbolState, c: Candle) -> None:
-        rules = self._rules
+        rules = self.rules
         if c.timeframe != rules.base.name:
             ladder.done(self._frame(state, c.timeframe), c.ts)
             return
@@ -170,7 +170,7 @@ class SymbolDecider:
     def _evolve_gap(self, state: SymbolState, gap: GapFound) -> None:
         if gap.last <= state.last:
             return  # found in a block, which has told already
-        flow.settle(self._rules, state.last, state.ladder, gap)
+        flow.settle(self.rules, state.last, state.ladder, gap)
         state.last = gap.last
         forming = state.stream.forming
         for end in sorted(end for end in forming if end <= gap.last):
@@ -178,7 +178,7 @@ class SymbolDecider:
         self._settle_torn(state)
 
     def _evolve_history(self, state: SymbolState, fact: CandleBackfilled | CandleRevised | CandleBlock) -> None:
-        rules = self._rules
+        rules = self.rules
         if fact.timeframe != rules.base.name:
             if isinstance(fact, CandleBackfilled):
                 ladder.done(self._frame(state, fact.timeframe), fact.ts)
@@ -194,5 +194,5 @@ class SymbolDecider:
         state.stream.torn = [run for run in state.stream.torn if run[1] > state.last]
 
     def _frame(self, state: SymbolState, name: str) -> ladder.Frame:
-        names = [one.name for one in self._rules.higher]
+        names = [one.name for one in self.rules.higher]
         return state.ladder.frames[names.index(name)]

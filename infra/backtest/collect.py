@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from decimal import localcontext
 from typing import Any
 
 import numpy as np
 
-from actors.account.money import EXACT, ZERO, exact
+from actors.account.money import EXACT, exact
+from actors.lane import Lane
 from actors.plan import AccountPlan, Plan
 from events import subjects
+from events.block import Floats, Ints
+from events.bulk import canonical
 from events.control import Quarantined
 from events.decision import Recorded
 from events.digest import Digest
@@ -21,60 +24,134 @@ from events.market import Candle, CandleBackfilled, CandleRevised, DataFlagged, 
 from events.trading import Fill, OrderPlaced, RiskRefused, Signal
 from infra.backtest.result import Curve, Holding, Market, Result
 
+PIECE = 262_144  # points of a curve worked out at a time
+
 
 class Money:
-    """One account: its cash, its positions by (bot, market), and its equity so far."""
+    """One account: its cash and its positions by (bot, market), as each fill left them."""
 
     def __init__(self, plan: AccountPlan) -> None:
         self.plan = plan
-        self.cash = plan.cash
         self.open: dict[tuple[str, str], Fill] = {}
-        self.traded = False
-        self.ts, self.equity, self.gross, self.held = array("q"), array("d"), array("d"), array("b")
+        self.ts, self.cash = array("q"), array("d", [float(plan.cash)])
+        self.positions: dict[tuple[str, str], Steps] = {}
 
     def filled(self, key: str, fill: Fill) -> None:
-        self.cash, self.traded = fill.cash, True
+        self.ts.append(fill.ts)
+        self.cash.append(float(fill.cash))
+        self.positions.setdefault((fill.bot, key), Steps()).add(fill.ts, float(fill.position))
         if fill.position:
             self.open[fill.bot, key] = fill
         else:
             self.open.pop((fill.bot, key), None)
 
-    def point(self, ts: int, marks: dict[str, float]) -> None:
-        values = [fill.position * exact(marks[key]) for (_, key), fill in self.open.items()]
-        self.ts.append(ts)
-        self.equity.append(float(sum(values, self.cash)))
-        self.gross.append(float(sum(map(abs, values), ZERO)))
-        self.held.append(self.traded or bool(values))
-        self.traded = False
-
-    def curve(self) -> Curve:
-        ts, equity = np.array(self.ts, np.int64), np.array(self.equity, np.float64)
-        gross, held = np.array(self.gross, np.float64), np.array(self.held, np.bool_)
+    def curve(self, ts: Ints, marks: Mapping[str, Marks]) -> Curve:
+        """One point per element of `ts`, after everything of that time; worked out in pieces to bound memory."""
+        rows = len(ts)
+        equity, gross, held = np.empty(rows), np.zeros(rows), np.zeros(rows, np.bool_)
+        times, cash = np.array(self.ts, np.int64), np.array(self.cash)
+        for start in range(0, rows, PIECE):
+            part = slice(start, start + PIECE)
+            now = ts[part]
+            done = np.searchsorted(times, now, "right")
+            equity[part] = cash[done]
+            held[part] = np.diff(done, prepend=done[0] if not start else np.searchsorted(times, ts[start - 1], "right"))
+            if not start:
+                held[0] = done[0] > 0
+            for (_, key), steps in self.positions.items():
+                position = steps.at(now)
+                if position.any():
+                    value = position * marks[key].at(now)
+                    equity[part] += value
+                    gross[part] += np.abs(value)
+                    held[part] |= position != 0
         return Curve(self.plan.currency, float(self.plan.cash), ts, equity, gross, held)
 
-    def holdings(self, marks: dict[str, float]) -> list[Holding]:
+    def holdings(self, marks: Mapping[str, Marks]) -> list[Holding]:
         found = []
         for (bot, key), fill in sorted(self.open.items()):
-            mark = exact(marks[key])
+            mark = exact(marks[key].last)
             gain = fill.position * (mark - fill.average)
             found.append(Holding(self.plan.name, bot, fill.venue, fill.symbol, fill.position, fill.average, mark, gain))
         return found
 
 
-class Collector:
-    """Show it every entry in tape order, and call `point` when the time of the stream moves on."""
+class Steps:
+    """A number that changes at certain times; 0 before the first."""
 
-    def __init__(self, plan: Plan) -> None:
-        self._plan = plan
+    def __init__(self) -> None:
+        self._ts, self._values = array("q"), array("d", [0.0])
+
+    def add(self, ts: int, value: float) -> None:
+        self._ts.append(ts)
+        self._values.append(value)
+
+    def at(self, ts: Ints) -> Floats:
+        """What it is after everything that happened at `ts`."""
+        found: Floats = np.array(self._values)[np.searchsorted(np.array(self._ts, np.int64), ts, "right")]
+        return found
+
+
+class Marks:
+    """The closes of a market's bars, as they come one by one and in columns."""
+
+    def __init__(self) -> None:
+        self.first: float | None = None
+        self._ones = (array("q"), array("d"))
+        self._many: list[tuple[Ints, Floats]] = []
+        self._whole: tuple[Ints, Floats] | None = None
+
+    def add(self, ts: int, close: float) -> None:
+        self._ones[0].append(ts)
+        self._ones[1].append(close)
+
+    def add_many(self, ts: Ints, close: Floats) -> None:
+        self._many.append((ts.copy(), close.copy()))
+
+    def whole(self) -> tuple[Ints, Floats]:
+        """(close times in order, closes)."""
+        if self._whole is None:
+            parts = [*self._many, (np.array(self._ones[0], np.int64), np.array(self._ones[1]))]
+            self._many = []
+            ts, close = np.concatenate([one for one, _ in parts]), np.concatenate([one for _, one in parts])
+            if (np.diff(ts) < 0).any():
+                order = np.argsort(ts, kind="stable")
+                ts, close = ts[order], close[order]
+            self._whole = ts, close
+        return self._whole
+
+    @property
+    def last(self) -> float:
+        closes = self.whole()[1]
+        return float(closes[-1]) if len(closes) else self.first or 0.0
+
+    def at(self, ts: Ints) -> Floats:
+        """The newest close at each time; before the first bar, the price of the first fill."""
+        times, closes = self.whole()
+        start = int(np.searchsorted(times, ts[0])) if len(ts) else 0
+        if np.array_equal(times[start : start + len(ts)], ts):
+            return closes[start : start + len(ts)]
+        place = np.searchsorted(times, ts, "right") - 1
+        found: Floats = np.where(place < 0, self.first or 0.0, closes[place] if len(closes) else 0.0)
+        return found
+
+
+class Collector:
+    """Show it every entry in tape order but those that `passed` tells in columns.
+
+    `digest`: whether to work it out. `columnar`: symbols' actors whose decisions `passed` tells.
+    """
+
+    def __init__(self, plan: Plan, *, digest: bool = True, columnar: Collection[str] = ()) -> None:
+        self._plan, self._columnar = plan, frozenset(columnar)
         self._markets = {
             subjects.market(one.venue, one.symbol): Market(one.venue, one.symbol, one.base)
             for one in sorted(plan.symbols, key=lambda one: (one.venue, one.symbol))
         }
         self._moneys = {one.name: Money(one) for one in sorted(plan.accounts, key=lambda one: one.name)}
-        self._marks: dict[str, float] = {}
-        self._bar = 0
-        self._digest = Digest()
-        self._entries = 0
+        self._marks = {key: Marks() for key in self._markets}
+        self._digest = Digest() if digest else None
+        self._entries = self._decisions = 0
         self._kinds: Counter[type[Fact]] = Counter()
         self._kept: dict[type[Fact], list[Any]] = {one: [] for one in (Fill, OrderPlaced, Signal, RiskRefused)}
         self._handlers: dict[type[Fact], Callable[[str, Any], None]] = {
@@ -89,8 +166,10 @@ class Collector:
 
     def __call__(self, entry: Recorded) -> None:
         self._entries += 1
-        self._digest.add(entry.actor, entry.decision)
         derived = not entry.actor.startswith("feed.")
+        self._decisions += bool(entry.decision.by)
+        if self._digest is not None and entry.actor not in self._columnar:
+            self._digest.add(entry.actor, entry.decision)
         for fact in entry.decision.facts:
             what = type(fact)
             self._kinds[what] += derived
@@ -101,25 +180,48 @@ class Collector:
             if handle is not None:
                 handle(entry.actor, fact)
 
-    def point(self) -> None:
-        """One equity point per account for the newest bar, unless it has one."""
-        if not self._bar:
-            return
-        with localcontext(EXACT):
-            for money in self._moneys.values():
-                money.point(self._bar, self._marks)
-        self._bar = 0
+    def passed(self, lane: Lane) -> None:
+        """Takes in a window whose plain rows no entry was shown for."""
+        plain, rows = lane.judged.plain, lane.rows
+        count = int(plain.sum())
+        self._entries += 2 * count
+        self._decisions += count
+        if count:
+            self._kinds[Candle] += count
+            ts, close = (rows.ts, rows.close) if count == len(rows) else (rows.ts[plain], rows.close[plain])
+            self._marks[lane.market].add_many(ts, close)
+            market = self._markets[lane.market]
+            first = int(plain.argmax())
+            if not market.bars or int(ts[0]) < market.first_ts:
+                market.first_ts, market.first_open = int(ts[0]), float(rows.open[first])
+            market.bars += count
+            if int(ts[-1]) > market.last_ts:
+                market.last_ts, market.last_close = int(ts[-1]), float(close[-1])
+        if self._digest is not None:
+            self._chain(self._digest, lane)
+
+    def _chain(self, digest: Digest, lane: Lane) -> None:
+        """The symbol's decisions in their order: runs of plain rows at once, the others one by one."""
+        at, names = 0, (lane.feed, lane.market, lane.venue, lane.symbol, lane.timeframe)
+        for row, decision in [*lane.published, (len(lane.rows), None)]:
+            if row > at:
+                digest.add_many(lane.market, canonical(*names, lane.rows[slice(at, row)]), row - at)
+            if decision is not None:
+                digest.add(lane.market, decision)
+            at = row + 1
 
     def result(self, close_last: str | None) -> Result:
         with localcontext(EXACT):
             holdings = [one for money in self._moneys.values() for one in money.holdings(self._marks)]
+        whole = [marks.whole()[0] for marks in self._marks.values()]
+        ts = whole[0] if len(whole) == 1 else np.unique(np.concatenate(whole or [np.empty(0, np.int64)]))
         return Result(
             self._plan,
-            self._digest.hexdigest(),
-            self._digest.by_actor(),
+            self._digest.hexdigest() if self._digest is not None else "",
+            self._digest.by_actor() if self._digest is not None else {},
             self._entries,
-            self._digest.decisions,
-            {name: money.curve() for name, money in self._moneys.items()},
+            self._decisions,
+            {name: money.curve(ts, self._marks) for name, money in self._moneys.items()},
             tuple(self._kept[Fill]),
             tuple(self._kept[OrderPlaced]),
             tuple(self._kept[Signal]),
@@ -134,17 +236,19 @@ class Collector:
         market = self._markets.get(actor)
         if market is None or candle.timeframe != market.base:
             return
-        if not market.bars:
+        if not market.bars or candle.ts < market.first_ts:
             market.first_ts, market.first_open = candle.ts, candle.open
         market.bars += 1
-        market.last_ts, market.last_close = candle.ts, candle.close
-        self._marks[actor] = candle.close
-        self._bar = max(self._bar, candle.ts)
+        if candle.ts > market.last_ts:
+            market.last_ts, market.last_close = candle.ts, candle.close
+        self._marks[actor].add(candle.ts, candle.close)
 
     def _fill(self, actor: str, fill: Fill) -> None:
         self._moneys[fill.account].filled(subjects.market(fill.venue, fill.symbol), fill)
         # A fill of a trade comes before the first bar is complete: until then its price is the mark.
-        self._marks.setdefault(subjects.market(fill.venue, fill.symbol), float(fill.price))
+        marks = self._marks[subjects.market(fill.venue, fill.symbol)]
+        if marks.first is None:
+            marks.first = float(fill.price)
 
     def _gap(self, actor: str, gap: GapFound) -> None:
         market = self._markets.get(actor)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
 from typing import Literal
 
+from actors.express import Express, Window
 from actors.lockstep import Lockstep
 from actors.plan import Plan
 from actors.roster import deciders
@@ -16,7 +18,7 @@ from events.feed import command
 from events.tape import Tape, TapeError
 from infra.backtest.collect import Collector
 from infra.backtest.result import Result
-from infra.session.market import Stamped
+from infra.session.market import Stamped, candle_messages, merged
 
 Sink = Callable[[Recorded], None]
 CloseLast = Literal["open"] | None
@@ -88,6 +90,48 @@ async def _append(tape: Tape, entry: Recorded, versions: dict[str, int]) -> None
     versions[entry.actor] = seq
 
 
+def play(
+    plan: Plan,
+    windows: Iterable[Window],
+    *,
+    before: Iterable[Stamped] = (),
+    columns: bool = True,
+    digest: bool = True,
+    progress: Callable[[int], None] | None = None,
+) -> Result:
+    """`backtest` over columns: the same decisions, faster by an order of magnitude and more.
+
+    `windows` as `infra.backtest.data.windows` makes them; `before`: messages that come first. `columns` False: every
+    strategy is asked candle by candle. `digest` False: it is not worked out, and empty in the result. Memory
+    grows with trades and bars, not with messages. Raises what `backtest` raises.
+    """
+    made = deciders(plan)
+    symbols = {subjects.feed(one.venue, one.symbol): one for one in plan.symbols}
+    markets = {subjects.market(one.venue, one.symbol) for one in plan.symbols}
+    collector = Collector(plan, digest=digest, columnar=markets)
+    run = Express(made, collector, collector.passed, columns=columns)
+    if set(run.feeds) != set(symbols):
+        return backtest(plan, chain(before, _messages(plan, windows)), progress=progress)
+    for _, actor, message in before:
+        run.feed(actor, message)
+    done = 0
+    for window in windows:
+        run.play(window)
+        done += sum(map(len, window.values()))
+        if progress is not None:
+            progress(done)
+    return collector.result(None)
+
+
+def _messages(plan: Plan, windows: Iterable[Window]) -> Iterator[Stamped]:
+    bases = {subjects.feed(one.venue, one.symbol): one for one in plan.symbols}
+    for window in windows:
+        yield from merged(
+            [candle_messages(bases[feed].venue, bases[feed].symbol, bases[feed].base, rows)
+             for feed, rows in window.items()]
+        )  # fmt: skip
+
+
 class _Run:
     """The loop and its collector; `start` is the last sequence on the tape before it."""
 
@@ -95,19 +139,14 @@ class _Run:
         self._collector = Collector(plan)
         self._lockstep = Lockstep(deciders(plan), _all((self._collector, *sinks)))
         self._lockstep.end = start
-        self._now: int | None = None
         self._done = 0
 
     def feed(self, message: Stamped) -> None:
-        ts, actor, decision = message
-        if self._now is None or ts > self._now:
-            self._collector.point()
-            self._now = ts
+        _, actor, decision = message
         self._lockstep.feed(actor, decision)
         self._done += 1
 
     def result(self, close_last: CloseLast, progress: Callable[[int], None] | None) -> Result:
-        self._collector.point()
         if progress is not None:
             progress(self._done)
         return self._collector.result(close_last)
