@@ -14,7 +14,7 @@ from events.decision import Recorded
 from events.fact import Fact
 
 from . import control, market, money, orders
-from .plain import check
+from .plain import check, doubtful
 from .rows import Rows
 from .state import State
 
@@ -78,13 +78,21 @@ _OWN: dict[str, dict[type[Fact], tuple[tuple[str, View], ...]]] = {
 
 
 @lru_cache(maxsize=65_536)
-def _views(actor: str) -> dict[type[Fact], tuple[tuple[str, View], ...]]:
-    return {**_ANYONES, **_OWN.get(actor.partition(".")[0], {})}
+def _views(actor: str) -> dict[type[Fact], tuple[Callable[[Any], bool], tuple[tuple[str, View], ...]]]:
+    found = {**_ANYONES, **_OWN.get(actor.partition(".")[0], {})}
+    return {kind: (doubtful(kind), views) for kind, views in found.items()}
 
 
 def fold(state: State, entries: Iterable[Recorded]) -> Rows:
     """The rows of a batch; `state` is changed in place. What a view cannot project is parked, for that view alone."""
     rows = Rows()
+    add(state, rows, entries)
+    settle(state, rows)
+    return rows
+
+
+def add(state: State, rows: Rows, entries: Iterable[Recorded]) -> None:
+    """More entries of a batch; `settle` ends it."""
     with localcontext(_EXACT):
         for entry in entries:
             views = _views(entry.actor)
@@ -92,20 +100,26 @@ def fold(state: State, entries: Iterable[Recorded]) -> Rows:
                 wanted = views.get(type(fact))
                 if wanted is None:
                     continue
-                try:
-                    check(fact)
-                except ValueError as error:
-                    rows.park(entry.seq, n, "all", str(error))
-                    continue
-                for name, view in wanted:
+                if wanted[0](fact):
+                    try:
+                        check(fact)
+                    except ValueError as error:
+                        rows.park(entry.seq, n, "all", str(error))
+                        continue
+                for name, view in wanted[1]:
                     try:
                         view(state, rows, entry, n, fact)
                     except Exception as error:  # whatever it is, the other views go on, and the table says so
                         rows.park(entry.seq, n, name, f"{type(error).__name__}: {error}")
+
+
+def settle(state: State, rows: Rows) -> None:
+    """Makes of the batch's last values what was put off."""
+    with localcontext(_EXACT):
         market.settle_feeds(rows)
         control.settle_bots(rows)
+        money.settle_marks(state, rows)
         rows.settle()
-    return rows
 
 
 def parked(entry: Recorded, reason: str) -> Rows:

@@ -23,28 +23,17 @@ from events.market import (
     Trade,
 )
 
-from .candles import NEVER, Bar, Block
+from .candles import NEVER, Block, cell
 from .rows import Rows, moment
 from .state import State
 
-_ORIGINS = {Candle: "live", CandleBackfilled: "backfilled", CandleRevised: "revised"}
+_ORIGINS = {Candle: cell("live"), CandleBackfilled: cell("backfilled"), CandleRevised: cell("revised")}
 
 
 def candle(state: State, rows: Rows, entry: Recorded, n: int, fact: Candle | CandleBackfilled | CandleRevised) -> None:
     key = (fact.venue, fact.symbol, fact.timeframe)
-    bar = Bar(
-        fact.ts,
-        fact.open,
-        fact.high,
-        fact.low,
-        fact.close,
-        fact.volume,
-        fact.count,
-        _ORIGINS[type(fact)],
-        entry.seq,
-        entry.known_at,
-    )
-    state.series[key] = rows.candles.add(key, state.series.get(key, NEVER), bar)
+    high = state.series.get(key, NEVER)
+    state.series[key] = rows.candles.add(key, high, fact, _ORIGINS[type(fact)], entry.seq, entry.known_at)
 
 
 def block(state: State, rows: Rows, entry: Recorded, n: int, fact: CandleBlock) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from math import isfinite
 
 from events.control import AccountOpened, TradingReleased, TradingRestricted
 from events.decision import Recorded
@@ -40,11 +41,15 @@ def marked(state: State, rows: Rows, entry: Recorded, n: int, fact: Candle) -> N
     market = _market(state, key)
     if fact.ts < market.ts:
         return
-    mark, before = Decimal(repr(fact.close)), market.mark
-    if not mark.is_finite():
+    if not isfinite(fact.close):
         raise ValueError(f"{fact.close} is no price")
-    market.mark, market.ts = mark, fact.ts
-    if not market.positions or before is None or mark == before:
+    market.ts = fact.ts
+    if not market.positions:
+        rows.marks[key] = fact.close
+        return
+    mark, before = Decimal(repr(fact.close)), _mark(rows, key, market)
+    market.mark = mark
+    if before is None or mark == before:
         return
     for (name, _), position in market.positions.items():
         state.accounts[name].held += position.qty * (mark - before)
@@ -60,7 +65,8 @@ def filled(state: State, rows: Rows, entry: Recorded, n: int, fact: Fill) -> Non
     market, account = _market(state, key), state.accounts.get(fact.account)
     if account is None:
         account = state.accounts[fact.account] = Account(fact.ts, "", fact.cash, fact.cash, peak=fact.cash)
-    mark = market.mark = fact.price if market.mark is None else market.mark
+    before_it = _mark(rows, key, market)
+    mark = market.mark = fact.price if before_it is None else before_it
     position = market.positions.get(holder)
     before, after = position.qty if position is not None else ZERO, fact.position
     account.cash = fact.cash
@@ -85,6 +91,19 @@ def filled(state: State, rows: Rows, entry: Recorded, n: int, fact: Fill) -> Non
         position.qty, position.average = after, fact.average
         _put_position(rows, entry, holder, key, position, mark, fact.ts)
     _put_equity(rows, entry, fact.account, account, fact.ts)
+
+
+def settle_marks(state: State, rows: Rows) -> None:
+    for key in list(rows.marks):
+        _mark(rows, key, state.markets[key])
+
+
+def _mark(rows: Rows, key: MarketKey, market: Market) -> Decimal | None:
+    """While nobody holds a position, closes come and go: only one that is asked for is made a Decimal."""
+    close = rows.marks.pop(key, None)
+    if close is not None:
+        market.mark = Decimal(repr(close))
+    return market.mark
 
 
 def _enter(position: Position, qty: Decimal, fee: Decimal, fact: Fill) -> None:
@@ -153,10 +172,14 @@ def _put_equity(rows: Rows, entry: Recorded, name: str, account: Account, ts: in
     equity = account.equity
     if equity > account.peak:
         account.peak = equity
-    minute = moment(-(-ts // MINUTE) * MINUTE)
-    fall = float(account.peak - equity) / float(account.peak) if account.peak > 0 else 0.0
-    rows.put("equity", (name, minute), account.cash, equity, account.peak, fall, entry.seq)
+    key = (name, moment(-(-ts // MINUTE) * MINUTE))
+    rows.later("equity", key, _equity_row, key, account.cash, equity, account.peak, entry.seq)
     _put_account(rows, entry, name, account, ts)
+
+
+def _equity_row(key: Row, cash: Decimal, equity: Decimal, peak: Decimal, seq: int) -> Row:
+    fall = float(peak - equity) / float(peak) if peak > 0 else 0.0
+    return (*key, cash, equity, peak, fall, seq)
 
 
 def _put_account(rows: Rows, entry: Recorded, name: str, account: Account, ts: int) -> None:

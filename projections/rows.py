@@ -10,6 +10,7 @@ from typing import Any
 from events.fact import Fact
 
 from .candles import Candles
+from .state import MarketKey
 from .tables import tables
 
 Row = tuple[Any, ...]
@@ -33,16 +34,14 @@ class Rows:
         self.candles = Candles()
         self.feeds: dict[tuple[str, str], tuple[type[Fact], int, int, int]] = {}
         self.bots: dict[str, tuple[Any, ...]] = {}
+        self.marks: dict[MarketKey, float] = {}
         self.parked: list[tuple[int, str, str]] = []
 
     def add(self, table: str, *row: Any) -> None:
         self.logs[table].append(row)
 
-    def put(self, table: str, key: Row, *rest: Any) -> None:
-        self.latest[table][key] = key + rest
-
     def later(self, table: str, key: Row, build: Callable[..., Row], *args: Any) -> None:
-        """As `put`, but the row is built at the end of the batch: of many versions only the last one is."""
+        """The newest row of a key, built at the end of the batch: of many versions only the last one is."""
         self.latest[table][key] = (build, args)
 
     def settle(self) -> None:

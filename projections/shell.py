@@ -7,7 +7,7 @@ import logging
 import re
 import time
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from struct import error as StructError
 from typing import Any, cast
@@ -17,6 +17,7 @@ import psycopg
 from events.decision import Recorded
 from events.tape import Tape
 
+from . import csv
 from .batches import BATCH, LINGER_S, closing, no_collection, weight_of
 from .candles import HEADER, TRAILER
 from .fold import PROJECTION, VERSION, fold, parked
@@ -24,7 +25,7 @@ from .outcome import Overtaken, ProjectionError, RebuildNeeded, RebuildReport, S
 from .rows import Row, Rows
 from .schemas import beside, schema_of
 from .state import State, restored, saved
-from .statements import LOAD, MOVE, copy_in, creation, delete, hashing, quoted, search_path, stages, swap, upsert
+from .statements import CSV, LOAD, MOVE, copy_in, creation, delete, hashing, quoted, search_path, stages, swap, upsert
 from .tables import Table, sql, tables
 
 __all__ = [
@@ -219,7 +220,11 @@ class Store:
             await self.connection.execute(sql("late_candles").encode())
             await self.connection.execute(upsert(made["candles"]))
 
-    async def _copy(self, target: str, table: Table, rows: Iterable[Row]) -> None:
+    async def _copy(self, target: str, table: Table, rows: Sequence[Row]) -> None:
+        if data := csv.lines(table, rows):
+            async with self.connection.cursor() as cursor, cursor.copy(copy_in(target, table, CSV)) as copy:
+                await copy.write(data)
+            return
         async with self.connection.cursor() as cursor, cursor.copy(copy_in(target, table)) as copy:
             copy.set_types(table.types)
             for row in rows:

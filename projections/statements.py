@@ -66,8 +66,12 @@ def stages() -> bytes:
     ).encode()
 
 
-def copy_in(target: str, table: Table) -> bytes:
-    return f"COPY {target} ({', '.join(table.columns)}) FROM STDIN (FORMAT BINARY)".encode()
+BINARY = "FORMAT BINARY"
+CSV = "FORMAT CSV, NULL 'null', ENCODING 'UTF8'"
+
+
+def copy_in(target: str, table: Table, how: str = BINARY) -> bytes:
+    return f"COPY {target} ({', '.join(table.columns)}) FROM STDIN ({how})".encode()
 
 
 def upsert(table: Table) -> bytes:
