@@ -18,7 +18,9 @@ class Dispatch:
 
     def __init__(self, seats: Sequence[Seat]) -> None:
         self._index = PatternIndex((pattern, seat) for seat in seats for pattern in seat.decider.inbox)
-        self._bots = {seat.decider.plan.name: seat for seat in seats if isinstance(seat.decider, BotDecider)}
+        self._bots = {
+            (bot.account, bot.plan.name): seat for seat in seats if isinstance(bot := seat.decider, BotDecider)
+        }
 
     def hearers(self, entry: Recorded) -> tuple[Seat, ...]:
         route = self._index.find(entry.actor, entry.decision.kind)
@@ -31,5 +33,5 @@ class Dispatch:
         named = {getattr(fact, "bot", "") for fact in entry.decision.facts}
         if "*" in named or "" in named:
             return route
-        seats = [self._bots[name] for name in sorted(named) if name in self._bots]
-        return tuple(seat for seat in seats if seat.decider.account == entry.actor)
+        found = [self._bots.get((entry.actor, name)) for name in sorted(named)]
+        return tuple(seat for seat in found if seat is not None)

@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from actors.plan import Plan
-from actors.shell import Gate, OpenGate
+from actors.shell import Gate
 from events.control import SessionStarted
 from events.decision import digest_of
 from events.feed import observed
@@ -26,11 +26,11 @@ class SessionError(Exception):
     """A session cannot start or go on; one sentence that says why and what to do."""
 
 
-async def connect_worker(url: str, tape: str, replicas: int, settled: int | None) -> tuple[Tape, Gate]:
+async def connect_worker(url: str, tape: str, replicas: int, settled: int | None) -> tuple[Tape, Gate | None]:
     """What a Ray actor calls first. `settled` None: free-running; else lock-step after that sequence."""
     opened = await JetStreamTape.connect(url, tape, replicas=replicas, create=False)
     if settled is None:
-        return opened, OpenGate()
+        return opened, None
     return opened, await LockstepGate.open(opened.client, tape, settled)
 
 

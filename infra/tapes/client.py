@@ -68,7 +68,8 @@ class TapeClient(Client):
         self._asked += 1
         token = str(self._asked)
         loop = asyncio.get_running_loop()
-        answer = self._answers[token] = loop.create_future()
+        answer: asyncio.Future[Delivery] = loop.create_future()
+        self._answers[token] = answer
         timer = loop.call_later(timeout_s, _expire, answer)
         line = f"HPUB {subject} {self._answers_at}.{token} {len(headers)} {size}\r\n".encode()
         try:
@@ -84,7 +85,7 @@ class TapeClient(Client):
 
     def _write(self, command: bytes) -> bool:
         """Hands a command to the socket after what is pending; false where there is no connection."""
-        if not self.is_connected:
+        if not self.is_connected or self._transport is None:
             return False
         if self._pending:
             pending, self._pending, self._pending_data_size = self._pending, [], 0

@@ -12,9 +12,9 @@ from pathlib import Path
 from events import subjects
 from events.codec import Codec
 from events.decision import Decision, Recorded
+from events.patterns import PatternIndex
 from events.tape import EVERYTHING, LostRace, TapeError
 
-from .patterns import wanted
 from .records import Record
 from .segments import Cursor, Cut, Fsync, Place, SegmentLog
 
@@ -105,10 +105,11 @@ class FileTape:
         return self._scan(self._log.cursor(after), patterns, after)
 
     def _scan(self, cursor: Cursor, patterns: Sequence[str], after: int) -> Iterator[Recorded]:
+        wanted = PatternIndex((pattern, True) for pattern in patterns)
         for record in self._log.records(cursor, self._log.end):
             if record.seq > after:
                 actor, kind = _split(record.path)
-                if wanted(patterns, actor, kind):
+                if wanted.find(actor, kind):
                     yield self._entry(record)
 
     async def read(self, patterns: Sequence[str] = EVERYTHING, *, after: int = 0) -> AsyncIterator[Recorded]:

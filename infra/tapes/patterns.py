@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 
-from events import subjects
-
 FILTERS_MAX = 100  # consumers with more become slow on the server
+COMPARED_MAX = 2 * FILTERS_MAX  # each pattern is compared with each: among thousands that takes minutes
 
 
 def filters(tape: str, patterns: Sequence[str]) -> tuple[list[str], bool]:
@@ -19,19 +18,21 @@ def filters(tape: str, patterns: Sequence[str]) -> tuple[list[str], bool]:
     if not patterns:
         raise ValueError("no pattern: name what to read, or `>` for everything")
     distinct = list(dict.fromkeys(patterns))
+    if len(distinct) > COMPARED_MAX:
+        return _widened(tape, distinct)
     narrow = [one for one in distinct if not any(one != other and covers(other, one) for other in distinct)]
     if ">" in narrow:
         return [], False
     if len(narrow) <= FILTERS_MAX and not _any_overlap(narrow):
         return [f"{tape}.{one}" for one in narrow], False
-    heads = sorted({one.split(".")[0] for one in narrow})
-    if "*" in heads or len(heads) > FILTERS_MAX:
+    return _widened(tape, narrow)
+
+
+def _widened(tape: str, patterns: Sequence[str]) -> tuple[list[str], bool]:
+    heads = sorted({one.split(".")[0] for one in patterns})
+    if "*" in heads or ">" in heads or len(heads) > FILTERS_MAX:
         return [], True
     return [f"{tape}.{head}.>" for head in heads], True
-
-
-def wanted(patterns: Sequence[str], actor: str, kind: str) -> bool:
-    return any(subjects.matches(pattern, actor, kind) for pattern in patterns)
 
 
 @lru_cache(maxsize=65_536)

@@ -19,11 +19,12 @@ from nats.aio.subscription import Subscription
 from events import subjects
 from events.codec import Codec
 from events.decision import Recorded
+from events.patterns import PatternIndex
 from events.tape import TapeDamaged, TapeError
 
 from .bus import EPOCH, ApiError, Bus, BusTrouble
 from .client import Delivery, headers_of
-from .patterns import filters, wanted
+from .patterns import filters
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +52,8 @@ class Reader:
     ) -> None:
         self._bus, self._tape, self._codec = bus, tape, codec
         self._patterns = tuple(patterns)
-        self._filters, self._check_again = filters(tape, self._patterns)
+        self._filters, check_again = filters(tape, self._patterns)
+        self._wanted = PatternIndex((pattern, True) for pattern in self._patterns) if check_again else None
         self._start, self._place, self._until = after, after, until
         self._inbox: deque[Delivery] = deque()
         self._arrived = asyncio.Event()
@@ -89,26 +91,22 @@ class Reader:
                     if await self._control(msg):
                         return
                     continue
-                entry = self._entry(msg)
-                if until is not None and entry.seq > until:
+                seq, delivered, ns = ack_parts(msg.reply)
+                if delivered != self._delivered + 1:
+                    raise Broken(f"message {self._delivered + 1} of the consumer did not come, {delivered} did")
+                self._delivered = delivered
+                if until is not None and seq > until:
                     return
-                self._place = entry.seq
-                if not self._check_again or wanted(self._patterns, entry.actor, entry.decision.kind):
-                    yield entry
+                self._place = seq
+                actor, kind = subjects.split(msg.subject)
+                if self._wanted is None or self._wanted.find(actor, kind):
+                    decision = self._codec.decode_or_unreadable(msg.subject, msg.data)
+                    yield Recorded(seq, actor, decision, ns // 1000, epoch_of(msg.headers))
                 if until is not None and self._place == until:
                     return
             if self._reconnects != self._bus.reconnects:
                 raise Broken("the connection was lost in between")
             await self._wait()
-
-    def _entry(self, msg: Delivery) -> Recorded:
-        seq, delivered, ns = ack_parts(msg.reply)
-        if delivered != self._delivered + 1:
-            raise Broken(f"message {self._delivered + 1} of the consumer did not come, {delivered} did")
-        self._delivered = delivered
-        actor, _ = subjects.split(msg.subject)
-        decision = self._codec.decode_or_unreadable(msg.subject, msg.data)
-        return Recorded(seq, actor, decision, ns // 1000, epoch_of(msg.headers))
 
     async def _control(self, msg: Delivery) -> bool:
         """Answers flow control; true where a heartbeat says that the consumer has seen all there is up to `until`."""

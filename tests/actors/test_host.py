@@ -172,7 +172,8 @@ async def test_a_claim_in_between_is_read_up_on() -> None:
     await settled(tape, sitting)
     assert sitting.decided == 1
     await host._claim(host.seats[0])
-    await host._deal(candle)
+    async with asyncio.TaskGroup() as appends:
+        await host._deal(candle, appends)
     assert host.decided == 0  # it took what the other one had decided
     assert host.seats[0].epoch == 2
 
@@ -208,7 +209,8 @@ async def test_an_entry_delivered_twice_is_dealt_with_once() -> None:
     host = Host(only(MARKET), tape)
     await host._recall()
     await host._claim(host.seats[0])
-    for _ in range(2):
-        await host._deal(tape.entries[0])
+    async with asyncio.TaskGroup() as appends:
+        for _ in range(2):
+            await host._deal(tape.entries[0], appends)
     assert host.decided == 1
     assert len(made_by(tape, MARKET)) == 1

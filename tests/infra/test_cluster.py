@@ -18,7 +18,7 @@ import ray
 
 from actors.decider import Poison
 from actors.plan import BotPlan, Plan, SymbolPlan
-from actors.shell import Gate, OpenGate, pause_s
+from actors.shell import Gate, pause_s
 from actors.strategies import UnknownStrategy
 from events import subjects
 from events.decision import Decision
@@ -192,13 +192,13 @@ def candle(minute: int) -> Candle:
     return Candle("sim", "A", "1m", minute * 60_000_000, 1.0, 1.0, 1.0, 1.0, 1.0)
 
 
-async def two_candles() -> tuple[Tape, Gate]:
+async def two_candles() -> tuple[Tape, Gate | None]:
     tape = MemoryTape()
     market, version = subjects.market("sim", "A"), 0
     for minute in (1, 2):
         message = Decision(f"candle-{minute}", 0, "", minute * 60_000_000, (candle(minute),))
         version = tape.put(market, message, expected=version).seq
-    return tape, OpenGate()
+    return tape, None
 
 
 async def test_a_process_knows_the_strategies_of_the_folder_the_session_was_started_in(chatter: list[str]) -> None:

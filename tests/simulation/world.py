@@ -17,7 +17,7 @@ from actors.decider import Decider
 from actors.lockstep import Lockstep
 from actors.plan import Plan
 from actors.roster import deciders
-from actors.shell import Host, OpenGate
+from actors.shell import Host
 from events.decision import Decision, Recorded
 from events.digest import Digest, digest
 from events.memory import MemoryTape
@@ -220,7 +220,7 @@ class World:
 
     async def _process(self, group: tuple[str, ...], bus: Bus, settled: int | None) -> None:
         line, client = Line(self.tape, self.faults, mortal=True), Client(bus)
-        gate = OpenGate() if settled is None else await LockstepGate.open(client, self.tape.name, settled)  # type: ignore[arg-type]
+        gate = None if settled is None else await LockstepGate.open(client, self.tape.name, settled)  # type: ignore[arg-type]
         mine = [decider for decider in deciders(self.plan) if decider.actor in group]
         try:
             await Host(mine, line, gate).run()
