@@ -16,7 +16,24 @@ LINGER_S = 0.02  # a live batch waits this long for more: at most 50 transaction
 
 def weight_of(entry: Recorded) -> int:
     """How much work an entry is: its facts, and the rows of its candle blocks."""
-    return sum(fact.rows if type(fact) is CandleBlock else 1 for fact in entry.decision.facts)
+    weight = 0
+    for fact in entry.decision.facts:
+        weight += fact.rows if type(fact) is CandleBlock else 1
+    return weight
+
+
+async def batched(entries: AsyncIterator[Recorded], weight: int) -> AsyncGenerator[list[Recorded], None]:
+    """Batches of at least `weight`; the last one is what is left."""
+    batch, so_far = [], 0
+    async with closing(entries) as stored:
+        async for entry in stored:
+            batch.append(entry)
+            so_far += weight_of(entry)
+            if so_far >= weight:
+                yield batch
+                batch, so_far = [], 0
+    if batch:
+        yield batch
 
 
 def closing(entries: AsyncIterator[Recorded]) -> aclosing[AsyncGenerator[Recorded, None]]:

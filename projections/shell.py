@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import re
 import time
@@ -10,23 +11,23 @@ import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from struct import error as StructError
-from typing import Any, cast
+from typing import Any
 
 import psycopg
 
 from events.decision import Recorded
 from events.tape import Tape
 
-from . import csv
-from .batches import BATCH, LINGER_S, closing, no_collection, weight_of
-from .candles import HEADER, TRAILER
-from .fold import PROJECTION, VERSION, fold, parked
+from .asking import exists, extensions, locked, one, row
+from .batches import BATCH, LINGER_S, batched, closing, no_collection, weight_of
+from .fold import PROJECTION, VERSION, add, fold, parked, settle
 from .outcome import Overtaken, ProjectionError, RebuildNeeded, RebuildReport, Swapped, another_tape
-from .rows import Row, Rows
+from .rows import Rows
 from .schemas import beside, schema_of
 from .state import State, restored, saved
-from .statements import CSV, LOAD, MOVE, copy_in, creation, delete, hashing, quoted, search_path, stages, swap, upsert
-from .tables import Table, sql, tables
+from .statements import LOAD, MOVE, creation, hashing, quoted, search_path, stages, swap
+from .tables import sql, tables
+from .writing import Heap, Writer
 
 __all__ = [
     "Overtaken", "ProjectionError", "Projector", "RebuildNeeded", "RebuildReport", "project_to_end", "rebuild",
@@ -36,6 +37,7 @@ __all__ = [
 log = logging.getLogger("tickertape.projections")
 
 _SWAPS_MAX = 100  # catching up with a live projector takes a fraction of LINGER_S
+_BREATHE = 200  # entries folded, about a millisecond, between two looks at a batch that is being written
 _LOST = (psycopg.OperationalError, psycopg.InterfaceError)
 _REFUSED = (psycopg.DataError, ValueError, ArithmeticError, StructError)
 _OPTIONS: dict[str, Any] = {"connect_timeout": 10, "keepalives_idle": 10, "application_name": "tickertape projector"}
@@ -50,27 +52,31 @@ class Projector:
         self._dsn, self._tape, self._schema = dsn, tape, schema or schema_of(tape.name)
         self.at = 0
         """The last committed tape sequence."""
+        self._failures = 0
 
     async def run(self) -> None:
         """Follows the tape for ever, from the checkpoint. A database that is away is waited for.
 
         Raises RebuildNeeded, Overtaken, and whatever the tape raises.
         """
-        failures = 0
         while True:
             try:
                 async with _opened(self._dsn, self._schema, self._tape) as store:
                     self.at = store.seq
+                    store.reached = self._reached
+                    await store.catch_up(self._tape)
                     async with aclosing(_batches(self._tape.follow(after=store.seq))) as following:
                         async for batch in following:
                             await store.take(batch)
-                            self.at, failures = store.seq, 0
             except Swapped:
                 log.info("the tables were rebuilt; going on with the new ones")
             except _LOST as error:
-                failures += 1
+                self._failures += 1
                 log.warning("database: %s; trying again", str(error).strip() or type(error).__name__)
-                await asyncio.sleep(min(5.0, 0.1 * 2**failures))
+                await asyncio.sleep(min(5.0, 0.1 * 2**self._failures))
+
+    def _reached(self, at: int) -> None:
+        self.at, self._failures = at, 0
 
 
 async def project_to_end(dsn: str, tape: Tape, *, schema: str | None = None, batch: int = BATCH) -> int:
@@ -84,7 +90,7 @@ async def table_hashes(dsn: str, *, schema: str = "tickertape") -> dict[str, str
     """A hash of all rows and columns of each table, the same on every PostgreSQL."""
     async with await psycopg.AsyncConnection.connect(dsn, **_OPTIONS) as connection:
         await connection.execute(b"SET TIME ZONE 'UTC'; SET DateStyle TO ISO; SET bytea_output TO hex")
-        return {name: str(await _one(connection, hashing(schema, tables()[name]))) for name in sorted(tables())}
+        return {name: str(await one(connection, hashing(schema, tables()[name]))) for name in sorted(tables())}
 
 
 async def rebuild(
@@ -101,8 +107,10 @@ async def rebuild(
     new = beside(schema, generation)
     async with await psycopg.AsyncConnection.connect(dsn, autocommit=True, **_OPTIONS) as connection:
         await _clear_the_way(connection, schema)
-        await _make_schema(connection, new, tape.name, generation)
-        store = Store(connection, new)
+        heaps = await _make_schema(connection, new, tape.name, generation, heaps=True)
+        # Nothing of this is seen before the swap, whose commit makes all that was written before it durable too.
+        await connection.execute("SET synchronous_commit = off")
+        store = Store(connection, new, Heap(connection) if heaps else None)
         await store.load()
         kept = await _swapped_in(store, schema, tape, lambda at, end: progress(at, end) if progress else None)
         await connection.execute("SELECT pg_advisory_unlock_all()")
@@ -113,8 +121,9 @@ async def rebuild(
 class Store:
     """One connection to the tables of one schema: rows and checkpoint, in one transaction."""
 
-    def __init__(self, connection: Connection, schema: str) -> None:
+    def __init__(self, connection: Connection, schema: str, writer: Writer | None = None) -> None:
         self.connection, self.schema = connection, schema
+        self.writer = writer or Writer(connection)
         self.seq = self.entries = self.facts = self.parked = 0
         self.origin = self.generation = self.tape = ""
         self.state, self._saved = State(), b""
@@ -122,7 +131,7 @@ class Store:
 
     async def load(self) -> None:
         """Waits for a commit that may still be under way from a connection that was lost. Raises RebuildNeeded."""
-        path = search_path(self.schema, await _extensions(self.connection))
+        path = search_path(self.schema, await extensions(self.connection))
         await self.connection.execute(f"SET {path}".encode())
         async with self.connection.transaction():
             row = await (await self.connection.execute(LOAD)).fetchone()
@@ -135,52 +144,88 @@ class Store:
         await self.connection.execute(stages())
 
     async def catch_up(self, tape: Tape, batch: int = BATCH) -> None:
-        """Projects what is on the tape now."""
-        entries, weight = [], 0
-        async with closing(tape.read(after=self.seq)) as stored:
-            async for entry in stored:
-                entries.append(entry)
-                weight += weight_of(entry)
-                if weight >= batch:
-                    await self.take(entries)
-                    entries, weight = [], 0
-        if entries:
-            await self.take(entries)
+        """Projects what is on the tape now. While a batch is written, the next one is read and folded."""
+        writing, before = None, list[Recorded]()
+        try:
+            with no_collection():
+                async with aclosing(batched(tape.read(after=self.seq), batch)) as stored:
+                    async for entries in stored:
+                        ahead = await self._folded(entries, self.state)
+                        if writing is not None and not await self._wrote(writing, before):
+                            ahead = await self._folded(entries, self.state)
+                        writing, before = asyncio.create_task(self._commit(*ahead, entries)), entries
+                        gc.collect(1)
+                if writing is not None:
+                    await self._wrote(writing, before)
+        finally:
+            if writing is not None:
+                writing.cancel()
+                await asyncio.gather(writing, return_exceptions=True)
+
+    async def _folded(self, entries: Sequence[Recorded], state: State) -> tuple[Rows, bytes]:
+        """Whoever writes meanwhile has its turn all the time."""
+        rows = Rows()
+        for place in range(0, len(entries), _BREATHE):
+            add(state, rows, entries[place : place + _BREATHE])
+            await asyncio.sleep(0)
+        settle(state, rows)
+        return rows, saved(state)
+
+    async def _wrote(self, writing: asyncio.Task[None], entries: Sequence[Recorded]) -> bool:
+        """False where the batch was refused and went in by parts: what was folded upon it is to be folded anew."""
+        try:
+            await writing
+        except _REFUSED:
+            self.state = restored(self._saved)
+            await self._take(entries)
+            return False
+        return True
 
     async def take(self, entries: Sequence[Recorded]) -> None:
         """Projects a batch and commits it. An entry that the database refuses is parked, alone and loudly."""
         with no_collection():
             await self._take(entries)
-        self.reached(self.seq)
 
     async def _take(self, entries: Sequence[Recorded]) -> None:
         try:
-            await self._commit(fold(self.state, entries), entries)
+            rows = fold(self.state, entries)
+            await self._commit(rows, saved(self.state), entries)
         except _REFUSED as error:
             self.state = restored(self._saved)
             if len(entries) == 1:
-                await self._commit(parked(entries[0], f"{type(error).__name__}: {error}"), entries)
+                refused = parked(entries[0], f"{type(error).__name__}: {error}")
+                await self._commit(refused, self._saved, entries)
                 return
             half = len(entries) // 2
             await self._take(entries[:half])
             await self._take(entries[half:])
 
-    async def _commit(self, rows: Rows, entries: Sequence[Recorded]) -> None:
-        seq, state = entries[-1].seq, saved(self.state)
-        origin = self.origin or entries[0].decision.id
+    async def _commit(self, rows: Rows, state: bytes, entries: Sequence[Recorded]) -> None:
+        seq, origin = entries[-1].seq, self.origin or entries[0].decision.id
         async with self.connection.transaction():
             # First, because it locks: no rebuild can swap the tables between here and the commit.
             moved = await self.connection.execute(MOVE, (seq, state, origin, self.generation, self.seq))
             if moved.rowcount == 1:
-                await self._write(rows)
+                await self.writer.write(rows)
         if moved.rowcount != 1:
             await self._moved()
+        self.writer.committed()
         self.seq, self.origin, self._saved = seq, origin, state
         self.entries += len(entries)
         self.facts += sum(len(entry.decision.facts) for entry in entries)
         self.parked += len(rows.parked)
         for at, view, reason in rows.parked:
             log.error("the view %s cannot project the fact at %d, which is parked: %s", view, at, reason)
+        if self.writer.full:
+            await self.complete()
+        self.reached(self.seq)
+
+    async def complete(self) -> None:
+        """Ends the filling of new tables: from here on they are as any others."""
+        if isinstance(self.writer, Heap):
+            async with self.connection.transaction():
+                await self.writer.complete()
+            self.writer = Writer(self.connection)
 
     async def _moved(self) -> None:
         query = "SELECT generation, seq FROM checkpoints WHERE projection = %s"
@@ -188,51 +233,6 @@ class Store:
         if found is None or found[0] != self.generation:
             raise Swapped
         raise Overtaken(f"the projector of {self.schema}", self.seq, found[1])
-
-    async def _write(self, rows: Rows) -> None:
-        for name, added in rows.logs.items():
-            if added:
-                await self._copy(name, tables()[name], added)
-        for name, latest in rows.latest.items():
-            if latest:
-                await self._upsert(tables()[name], latest)
-        if rows.candles.series:
-            await self._write_candles(rows)
-
-    async def _upsert(self, table: Table, latest: dict[Row, Row | None]) -> None:
-        gone = [key for key, row in latest.items() if row is None]
-        if gone:
-            async with self.connection.cursor() as cursor:
-                await cursor.executemany(delete(table), gone)
-        rows = [row for row in latest.values() if row is not None]
-        if rows:
-            await self._copy(f"stage_{table.name}", table, rows)
-            await self.connection.execute(upsert(table))
-
-    async def _write_candles(self, rows: Rows) -> None:
-        candles, made = rows.candles, tables()
-        if fresh := candles.fresh():
-            await self._copy_bytes("candles", made["candles"], fresh)
-        await self._copy("stage_series", made["series"], rows.series())
-        await self.connection.execute(sql("put_series").encode())
-        if late := candles.late():
-            await self._copy_bytes("stage_candles", made["candles"], late)
-            await self.connection.execute(sql("late_candles").encode())
-            await self.connection.execute(upsert(made["candles"]))
-
-    async def _copy(self, target: str, table: Table, rows: Sequence[Row]) -> None:
-        if data := csv.lines(table, rows):
-            async with self.connection.cursor() as cursor, cursor.copy(copy_in(target, table, CSV)) as copy:
-                await copy.write(data)
-            return
-        async with self.connection.cursor() as cursor, cursor.copy(copy_in(target, table)) as copy:
-            copy.set_types(table.types)
-            for row in rows:
-                await copy.write_row(row)
-
-    async def _copy_bytes(self, target: str, table: Table, pieces: list[bytes]) -> None:
-        async with self.connection.cursor() as cursor, cursor.copy(copy_in(target, table)) as copy:
-            await copy.write(b"".join((HEADER, *pieces, TRAILER)))
 
 
 async def _batches(entries: AsyncIterator[Recorded]) -> AsyncGenerator[list[Recorded], None]:
@@ -294,19 +294,24 @@ async def _check_history(store: Store, tape: Tape) -> None:
             raise RebuildNeeded(f"the tables hold another tape of the name {tape.name!r}")
 
 
-async def _make_schema(connection: Connection, schema: str, tape: str, generation: str) -> None:
-    """Makes schema, tables and views, all or nothing, where there are none."""
+async def _make_schema(connection: Connection, schema: str, tape: str, generation: str, *, heaps: bool = False) -> bool:
+    """Makes schema, tables and views, all or nothing, where there are none. Returns whether they are heaps.
+
+    With TimescaleDB they are not: a hypertable needs its key before it is told to compress.
+    """
     features = await _features(connection)
+    heaps = heaps and features == "none"
     async with connection.transaction():
         await connection.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", (f"tickertape make {schema}",))
-        if not await _exists(connection, schema):
-            for statement in creation(schema, await _extensions(connection), features, tape, generation):
+        if not await exists(connection, schema):
+            for statement in creation(schema, await extensions(connection), features, tape, generation, heaps):
                 await connection.execute(statement)
+    return heaps
 
 
 async def _features(connection: Connection) -> str:
     """Whether TimescaleDB is there, and under which licence; it is created where it is only installed."""
-    created, loaded = await _row(connection, sql("timescale").encode())
+    created, loaded = await row(connection, sql("timescale").encode())
     if not created and loaded:
         try:
             await connection.execute("CREATE EXTENSION IF NOT EXISTS timescaledb")
@@ -315,33 +320,13 @@ async def _features(connection: Connection) -> str:
             log.info("TimescaleDB is installed but cannot be created, so plain tables it is: %s", error)
     if not created:
         return "none"
-    licence = await _one(connection, b"SELECT current_setting('timescaledb.license', true)")
+    licence = await one(connection, b"SELECT current_setting('timescaledb.license', true)")
     return "timescale" if licence == "timescale" else "apache"
-
-
-async def _extensions(connection: Connection) -> str:
-    """The schema of TimescaleDB's functions."""
-    query = b"SELECT max(extnamespace::regnamespace::text) FROM pg_extension WHERE extname = 'timescaledb'"
-    return str(await _one(connection, query) or "public")
-
-
-async def _exists(connection: Connection, schema: str) -> bool:
-    return bool(await _one(connection, b"SELECT to_regclass(%s) IS NOT NULL", quoted(schema, "checkpoints")))
-
-
-async def _row(connection: Connection, query: bytes, *values: object) -> Row:
-    found = await (await connection.execute(query, values or None)).fetchone()
-    assert found is not None, query
-    return cast("Row", found)
-
-
-async def _one(connection: Connection, query: bytes, *values: object) -> Any:
-    return (await _row(connection, query, *values))[0]
 
 
 async def _clear_the_way(connection: Connection, schema: str) -> None:
     """Takes the lock of rebuilds, and removes what a rebuild that died has left."""
-    if not await _one(connection, b"SELECT pg_try_advisory_lock(hashtext(%s))", f"tickertape rebuild {schema}"):
+    if not await one(connection, b"SELECT pg_try_advisory_lock(hashtext(%s))", f"tickertape rebuild {schema}"):
         raise ProjectionError("another rebuild is at work on these tables: wait for it to end")
     pattern = f"^{re.escape(schema)}~[0-9a-f]{{12}}(_old)?$"
     left = await connection.execute("SELECT nspname FROM pg_namespace WHERE nspname ~ %s", (pattern,))
@@ -359,8 +344,12 @@ async def _swapped_in(store: Store, schema: str, tape: Tape, progress: Callable[
         end = await tape.end()
         store.reached = lambda at, end=end: progress(at, max(at, end))  # type: ignore[misc]
         await store.catch_up(tape)
+        if isinstance(store.writer, Heap):
+            await store.complete()
+            await store.catch_up(tape)
+        await connection.execute("RESET synchronous_commit")
         async with connection.transaction():
-            at = await _locked(connection, schema)
+            at = await locked(connection, schema)
             # Old tables that are ahead of the tape itself are of another history.
             if at is None or at <= store.seq or at > await tape.end():
                 old = f"{store.schema}_old" if at is not None else ""
@@ -369,15 +358,6 @@ async def _swapped_in(store: Store, schema: str, tape: Tape, progress: Callable[
     else:
         raise ProjectionError("the live projector stays ahead of the rebuild: try again when less happens")
     return old if old and not await _dropped(connection, old) else ""
-
-
-async def _locked(connection: Connection, schema: str) -> int | None:
-    """Shuts a live projector out, between two of its commits, and says how far it is; None where nothing is there."""
-    if not await _exists(connection, schema):
-        return None
-    checkpoints = quoted(schema, "checkpoints")
-    await connection.execute(f"LOCK TABLE {checkpoints} IN ACCESS EXCLUSIVE MODE".encode())
-    return int(await _one(connection, f"SELECT coalesce(max(seq), 0) FROM {checkpoints}".encode()))
 
 
 async def _rename(connection: Connection, schema: str, new: str, old: str) -> None:

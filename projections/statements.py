@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 
 from .fold import PROJECTION, VERSION
@@ -33,18 +34,57 @@ def search_path(schema: str, extensions: str) -> str:
     return f"search_path TO {quoted(schema)}, {quoted(extensions)}, public"
 
 
-def creation(schema: str, extensions: str, features: str, tape: str, generation: str) -> list[bytes]:
-    """Everything of a new generation; for one transaction. `features`: a key of SCRIPTS."""
+HEAPS = ("candles", "orders", "equity", *(table.name for table in tables().values() if table.mode == "log"))
+"""The tables that grow with the tape: filled without keys and indexes where nobody reads them yet."""
+
+_KEY = re.compile(r",\s*PRIMARY KEY \([^)]*\)(?=\s*\);)")
+_INDEX = re.compile(r"^CREATE INDEX [^;]+;$", re.M)
+
+
+def creation(
+    schema: str, extensions: str, features: str, tape: str, generation: str, heaps: bool = False
+) -> list[bytes]:
+    """Everything of a new generation; for one transaction. `features`: a key of SCRIPTS.
+
+    With `heaps`, for plain PostgreSQL alone, all but what `complete` makes.
+    """
+    scripts = [_without_keys()] if heaps else [sql(script) for script in ("tables", *SCRIPTS[features], "views")]
     values = f"{literal(PROJECTION)}, {VERSION}, {literal(generation)}, {literal(tape)}, '', 0, ''"
     return [
         statement.encode()
         for statement in (
             f"CREATE SCHEMA IF NOT EXISTS {quoted(schema)}",
             f"SET LOCAL {search_path(schema, extensions)}",
-            *(sql(script) for script in ("tables", *SCRIPTS[features], "views")),
+            *scripts,
             f"INSERT INTO checkpoints VALUES ({values})",
         )
     ]
+
+
+def _without_keys() -> str:
+    parts = re.split(r"(?=^CREATE TABLE )", sql("tables"), flags=re.M)
+    found = [
+        _KEY.sub("", part) if part.startswith(tuple(f"CREATE TABLE {n} (" for n in HEAPS)) else part for part in parts
+    ]
+    return _INDEX.sub("", "".join(found))
+
+
+def complete() -> list[bytes]:
+    """Keys, indexes and views of tables that were created as heaps. Of two rows of a key the newer one stays."""
+    keys = [_key(tables()[name]) for name in HEAPS]
+    indexes = _INDEX.findall(sql("tables"))
+    scripts = [sql(script) for script in (*SCRIPTS["none"], "views")]
+    return [statement.encode() for statement in (*keys, *indexes, *scripts)]
+
+
+def _key(table: Table) -> str:
+    key = ", ".join(table.key)
+    add = f"ALTER TABLE {table.name} ADD PRIMARY KEY ({key})"
+    if table.mode != "put":
+        return add
+    older = " AND ".join(f"a.{column} = b.{column}" for column in table.key)
+    return f"""DO $$ BEGIN {add}; EXCEPTION WHEN unique_violation THEN
+    DELETE FROM {table.name} a USING {table.name} b WHERE {older} AND a.seq < b.seq; {add}; END $$"""
 
 
 def swap(schema: str, new: str, old: str) -> list[bytes]:

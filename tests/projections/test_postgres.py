@@ -173,6 +173,11 @@ class Paused(MemoryTape):
         self.entries, self._last = whole.entries, whole._last
         self.pause, self.go = pause, asyncio.Event()
 
+    async def read(self, patterns: Sequence[str] = EVERYTHING, *, after: int = 0) -> AsyncIterator[Recorded]:
+        async for entry in super().read(patterns, after=after):
+            if entry.seq <= self.pause:
+                yield entry
+
     async def follow(self, patterns: Sequence[str] = EVERYTHING, *, after: int = 0) -> AsyncIterator[Recorded]:
         async for entry in super().follow(patterns, after=after):
             if entry.seq > self.pause:
