@@ -207,6 +207,8 @@ class Lane:
 
     def show(self, row: int) -> bool:
         """Whether a strategy that sees every candle has something new to say of this one."""
+        if not self.candles:
+            return False  # every strategy here was asked in columns
         candle, news = self.candles[row], False
         for listener in self.listeners:
             self.shown = listener

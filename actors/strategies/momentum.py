@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from actors.indicators import ATR, MACD, RSI
+from events.block import Columns
 from events.market import Candle
 
 from .base import Position, Strategy, Target
+from .columns import ANY, LONG, SHORT, Wishes
 
 
 class Momentum(Strategy):
@@ -50,3 +54,35 @@ class Momentum(Strategy):
         stop, take_profit = price - side * self.stop_atr * atr, price + side * self.target_atr * atr
         reasons = (f"MACD turned {'up' if side > 0 else 'down'}", f"RSI {rsi:.1f}")
         return Target(float(side), stop, take_profit, confidence=min(1.0, abs(rsi - 50) / 50), reasons=reasons)
+
+    def on_columns(self, candles: Columns) -> Wishes:
+        close = candles.close
+        rsi = self.rsi.run(close)
+        histogram = self.macd.run(close).reshape(-1, 3)[:, 2]
+        atr = self.atr.run(candles.high, candles.low, close)
+        warm = (rsi == rsi) & (atr == atr) & (histogram == histogram)
+        rising = histogram > 0
+        before = np.empty_like(rising)
+        before[1:] = rising[:-1]
+        first = int(warm.argmax()) if warm.any() else len(warm)  # once warm, always warm
+        if first < len(warm):
+            before[first] = rising[first] if self.rising is None else self.rising
+            self.rising = bool(rising[-1])
+        turned = warm & (rising != before)
+        up = turned & rising & (rsi > self.rsi_long)
+        down = turned & ~rising & (rsi < 100 - self.rsi_long) & self.short
+        enters, side = up | down, np.where(rising, 1.0, -1.0)
+
+        def reasons(row: int) -> tuple[str, ...]:
+            if not enters[row]:
+                return ("MACD turned",)
+            return f"MACD turned {'up' if up[row] else 'down'}", f"RSI {float(rsi[row]):.1f}"
+
+        return Wishes(
+            np.where(enters, side, np.where(turned, 0.0, np.nan)),
+            when=np.where(enters, ANY, LONG | SHORT).astype(np.uint8),
+            stop=np.where(enters, close - side * self.stop_atr * atr, np.nan),
+            take_profit=np.where(enters, close + side * self.target_atr * atr, np.nan),
+            confidence=np.where(enters, np.minimum(1.0, np.abs(rsi - 50) / 50), 1.0),
+            reasons=reasons,
+        )

@@ -111,7 +111,7 @@ def play(
     collector = Collector(plan, digest=digest, columnar=markets)
     run = Express(made, collector, collector.passed, columns=columns)
     if set(run.feeds) != set(symbols):
-        return backtest(plan, chain(before, _messages(plan, windows)), progress=progress)
+        return backtest(plan, chain(before, messages(plan, windows)), progress=progress)
     for _, actor, message in before:
         run.feed(actor, message)
     done = 0
@@ -123,7 +123,8 @@ def play(
     return collector.result(None)
 
 
-def _messages(plan: Plan, windows: Iterable[Window]) -> Iterator[Stamped]:
+def messages(plan: Plan, windows: Iterable[Window]) -> Iterator[Stamped]:
+    """What the feeds say in these windows, one message a candle, in canonical order."""
     bases = {subjects.feed(one.venue, one.symbol): one for one in plan.symbols}
     for window in windows:
         yield from merged(
