@@ -19,11 +19,10 @@ import msgspec
 from rich.console import Console
 
 from scripts.bench import cases, machine
-from scripts.bench.case import Case, Finding, folded, found
+from scripts.bench.case import Case, Finding, agreed, folded, found
 from scripts.bench.market import ETH, XAU
-from scripts.bench.table import draw, findings_table, works_table
+from scripts.bench.table import by_rate, draw, findings_table, works_table
 from scripts.bench.work import ROOT, Done, Work, measured
-
 
 LINE = 140
 """Characters a line where the output is no terminal."""
@@ -52,13 +51,14 @@ def options() -> argparse.Namespace:
 def choose(args: argparse.Namespace, peers: Sequence[Work]) -> Chosen:
     """Works that no wanted case needs are left out; those of peers are only run for all or by their own name."""
     works = [*cases.works(args.quick), *peers]
-    known = cases.cases(works, peers=bool(peers))
+    known = cases.cases(works)
     subjects = [Work(name, cases.python(name), timeout_s=900.0, env=_quick(args.quick)) for name in cases.SUBJECTS]
     if args.only:
         known = [case for case in known if _wanted(case.name, args.only)]
         subjects = [one for one in subjects if any(_wanted(one.name, [name.partition(".")[0]]) for name in args.only)]
         needed = {case.work for case in known} | {case.yardstick for case in known}
-        works = [work for work in works if work.name in needed or _wanted(work.name, args.only)]
+        asked = {work.name for work in peers if args.peers}
+        works = [work for work in works if work.name in needed | asked or _wanted(work.name, args.only)]
     return Chosen(tuple(works), tuple(known), tuple(subjects))
 
 
@@ -72,6 +72,8 @@ def _quick(quick: bool) -> dict[str, str]:
 
 def findings(chosen: Chosen, done: Mapping[str, Done], subjects: Mapping[str, Done]) -> list[Finding]:
     lines = [found(case, done) for case in chosen.cases]
+    same = (agreed(f"digest.{market.name}", works, done) for market, works in cases.AGREE)
+    lines += [one for one in same if one is not None]
     for name, one in subjects.items():
         if one.error:
             lines.append(Finding(name=name, error=one.error))
@@ -128,8 +130,9 @@ def write(folder: Path, record: Mapping[str, Any], lines: Sequence[Finding], don
 
 def show(console: Console, lines: Sequence[Finding], done: Mapping[str, Done], folder: Path) -> None:
     for market in (ETH.name, XAU.name):
-        if any(name.endswith(f" {market}") for name in done):
-            console.print(works_table(done, market))
+        for sweep in (False, True):
+            if by_rate(done, market, sweep):
+                console.print(works_table(done, market, sweep))
     console.print(findings_table(lines))
     for one in lines:
         if one.error:

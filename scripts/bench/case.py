@@ -75,6 +75,21 @@ def found(case: Case, done: Mapping[str, Done]) -> Finding:
     return finding
 
 
+def agreed(name: str, works: Sequence[str], done: Mapping[str, Done]) -> Finding | None:
+    """Whether every sample of the works has one digest; None where fewer than two of them were run."""
+    run = [work for work in works if work in done and done[work].samples]
+    if len(run) < 2:
+        return None
+    digests = {f"{work}: {sample.get('digest')}" for work in run for sample in done[work].samples}
+    same = len({one.rpartition(" ")[2] for one in digests}) == 1
+    finding = Finding(
+        name=name, what=f"one digest of {', '.join(run)}", met=same, note="" if same else "not one digest"
+    )
+    if not same:
+        finding.error = "; ".join(sorted(digests))
+    return finding
+
+
 def _ratio(ours: Done, other: Done, measure: str) -> float | None:
     pairs = zip(ours.samples, other.samples, strict=False)
     ratios = [mine[measure] / its[measure] for mine, its in pairs if mine.get(measure) and its.get(measure)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from scripts.bench.case import Case, Goal
 from scripts.bench.market import CACHE, ETH, LONG_XAU, XAU, Market
@@ -30,12 +30,16 @@ def python(module: str, *argv: str) -> tuple[str, ...]:
     return sys.executable, "-m", f"scripts.bench.{module}", *argv
 
 
-def event(market: Market) -> Work:
-    return Work(f"event {market.name}", python("engine", "event", market.name), market.oracle)
+def engine(path: str, market: Market) -> Work:
+    return Work(f"{path} {market.name}", python("engine", path, market.name), market.oracle)
 
 
 def loop(market: Market) -> Work:
     return Work(f"bare loop {market.name}", python("floor", "loop", market.name), market.oracle)
+
+
+def touched(market: Market) -> Work:
+    return Work(f"columns touched {market.name}", python("floor", "columns", market.name))
 
 
 def long_pair(market: Market, timeout_s: float = 600.0, rounds_max: int | None = None) -> Work:
@@ -77,38 +81,57 @@ def configuration(market: Market) -> str:
 
 def works(quick: bool) -> list[Work]:
     """Ours and the floors, in the order of one round."""
-    own = [event(ETH), loop(ETH)]
+    own = [engine("event", ETH), loop(ETH), engine("column", ETH), engine("message", ETH)]
     if not quick:
-        own += [event(XAU), loop(XAU), tape(XAU), long_pair(ETH), long_pair(LONG_XAU, 1_200.0, 1)]
+        own += [engine("event", XAU), loop(XAU), engine("column", XAU), touched(XAU), tape(XAU)]
+        own += [long_pair(ETH), long_pair(LONG_XAU, timeout_s=1_200.0, rounds_max=1)]
     return own
 
 
-def cases(known: Sequence[Work], peers: bool) -> list[Case]:
-    """Of what is run; the yardstick is the peer where peers are run, else the floor."""
+AGREE = tuple(
+    (market, tuple(f"{path} {market.name}" for path in ("event", "column", "message"))) for market in (ETH, XAU)
+)
+"""Works that must come to one digest."""
+
+
+def cases(known: Sequence[Work]) -> list[Case]:
+    """Of what is run; the yardstick is the peer where it is run, else the floor."""
     names = {work.name for work in known}
-
-    def against(peer: str, floor: str | None = None) -> str | None:
-        return peer if peers and peer in names else floor
-
-    found = []
-    for market in (ETH, XAU):
-        name = market.name
-        goal = Goal(ratio=3.0, stretch_value=1e6) if peers else Goal(value=480_000, stretch_value=1e6)
-        other = against(f"backtesting {name}", f"bare loop {name}")
-        what = f"event path, EMA cross, {name}"
-        found.append(Case(f"event.{name}", what, f"event {name}", "rate", "candles/s", other, goal))
-        memory = against(f"backtesting {name}")
-        found.append(Case(f"event_memory.{name}", "peak memory of that", f"event {name}", "peak_mb", "MB", memory))
+    event, column = "event path, EMA cross", "column path, single run, engine only"
+    found = [case for market in (ETH, XAU) for case in _paths(market, names)]
+    long, short = "event xau10m 45/90", "event eth60k 45/90"
     found += [
-        Case("event.10m", "the same at 10 million rows, 100 thousand orders", "event xau10m 45/90", "rate",
-             "candles/s", "event eth60k 45/90", Goal(ratio=0.9)),
-        Case("memory.10m", "peak memory of a 10-million-row backtest", "event xau10m 45/90", "peak_mb", "MB", None,
+        Case("event.xau10m", f"{event}, 10 million rows, 100 thousand orders", long, "rate", "candles/s", short,
+             Goal(ratio=0.9)),
+        Case("memory.xau10m", "peak memory of a 10-million-row backtest", long, "peak_mb", "MB", None,
              Goal(better="less", value=1_000)),
+        Case("column.xau500k", column, "column xau500k", "rate", "candles/s",
+             _first(names, "vectorbt xau500k", "columns touched xau500k"),
+             _goal(names, "vectorbt xau500k", Goal(ratio=2, stretch_value=50e6), Goal(value=15e6, stretch_value=50e6))),
         Case("command.xau500k", "whole process of tape backtest, from exec to report", "tape backtest xau500k",
-             "process_s", "s", against("vectorbt xau500k"),
+             "process_s", "s", _first(names, "vectorbt xau500k"),
              Goal(better="less", ratio=0.5, value=1.5, stretch_value=1.0)),
     ]  # fmt: skip
     return [case for case in found if case.work in names]
+
+
+def _paths(market: Market, names: Collection[str]) -> list[Case]:
+    work, peer = f"event {market.name}", f"backtesting {market.name}"
+    goal = _goal(names, peer, Goal(ratio=3.0, stretch_value=1e6), Goal(value=480_000, stretch_value=1e6))
+    floor = _first(names, peer, f"bare loop {market.name}")
+    return [
+        Case(f"event.{market.name}", "event path, EMA cross", work, "rate", "candles/s", floor, goal),
+        Case(f"memory.{market.name}", "its peak memory", work, "peak_mb", "MB", _first(names, peer)),
+    ]
+
+
+def _first(names: Collection[str], *wanted: str) -> str | None:
+    return next((name for name in wanted if name in names), None)
+
+
+def _goal(names: Collection[str], peer: str, beside: Goal, alone: Goal) -> Goal:
+    """A ratio to a floor is no ratio to a peer: without the peer the figure itself is judged."""
+    return beside if peer in names else alone
 
 
 def prepare(wanted: Sequence[Work]) -> None:

@@ -2,7 +2,8 @@
 
 `python -m scripts.bench.engine PATH MARKET [--rows N] [--fast N] [--slow N]` plays it once and prints one JSON object:
 rows, trades, pnl, digest, and the seconds of import, load (file to columns), engine (columns to result).
-PATH: `event`.
+PATH: `event` asks the strategy candle by candle, `column` block by block; both over columns. `message` plays one
+message a candle through the loop that live lock-step has.
 """
 
 from __future__ import annotations
@@ -18,12 +19,16 @@ from decimal import Decimal  # noqa: E402
 from typing import Any  # noqa: E402
 
 from actors.plan import AccountPlan, BotPlan, Fees, FillModel, Plan, Sizing  # noqa: E402
+from events import subjects  # noqa: E402
 from infra.backtest import data  # noqa: E402
-from infra.backtest.engine import backtest  # noqa: E402
+from infra.backtest.engine import backtest, play  # noqa: E402
 from infra.backtest.result import Result  # noqa: E402
+from infra.session.market import candle_messages  # noqa: E402
 from scripts.bench.market import MARKETS, Market  # noqa: E402
 
-PATHS = ("event",)
+PATHS = ("column", "event", "message")
+WINDOW = 65_536
+"""Rows a window."""
 CASH = 1_000_000
 FEE = Decimal("0.001")
 
@@ -44,12 +49,15 @@ def plan(files: list[data.MarketFile], fast: int = 10, slow: int = 20) -> Plan:
     return Plan(symbols=data.symbol_plans(files), bots=bots, accounts=(account(),))
 
 
-def play(made: Plan, files: list[data.MarketFile], path: str, rows: int | None) -> Result:
+def played(made: Plan, file: data.MarketFile, path: str, rows: int | None) -> Result:
     """The one place where the benchmark calls the engine."""
-    if path not in PATHS:
-        raise ValueError(f"path {path!r} is not known: use {' or '.join(PATHS)}")
-    end = None if rows is None else int(files[0].candles.ts[rows - 1])  # type: ignore[union-attr]
-    return backtest(made, data.stream(files, end=end))
+    assert file.candles is not None
+    columns = file.candles[slice(0, rows)]
+    if path == "message":
+        return backtest(made, candle_messages(file.venue, file.symbol, "1m", columns))
+    feed = subjects.feed(file.venue, file.symbol)
+    windows = ({feed: columns[slice(first, first + WINDOW)]} for first in range(0, len(columns), WINDOW))
+    return play(made, windows, columns=path == "column")
 
 
 def outcome(result: Result) -> dict[str, Any]:
@@ -69,17 +77,17 @@ def outcome(result: Result) -> dict[str, Any]:
 
 def measure(path: str, market: Market, rows: int | None, fast: int, slow: int) -> dict[str, Any]:
     imported = time.perf_counter()
-    files = [data.load(market.spec)]
+    file = data.load(market.spec)
     loaded = time.perf_counter()
-    result = play(plan(files, fast, slow), files, path, rows)
-    played = time.perf_counter()
+    result = played(plan([file], fast, slow), file, path, rows)
+    ended = time.perf_counter()
     count = sum(one.bars for one in result.markets)
     return {
         "rows": count,
         **outcome(result),
         "import_s": imported - _EXEC,
         "load_s": loaded - imported,
-        "engine_s": played - loaded,
+        "engine_s": ended - loaded,
     }
 
 

@@ -61,14 +61,14 @@ def findings_table(findings: Sequence[Finding]) -> Table:
     return table
 
 
-def works_table(done: Mapping[str, Done], market: str) -> Table:
+def works_table(done: Mapping[str, Done], market: str, sweep: bool = False) -> Table:
     """Every engine at the same work on one market, fastest first."""
-    table = Table(title=f"EMA cross on {market}", title_justify="left")
+    table = Table(title=f"{'100 EMA crosses' if sweep else 'EMA cross'} on {market}", title_justify="left")
     table.add_column("engine")
     for name in ("candles/s", "engine s", "process s", "peak MB", "trades", "PnL", "n"):
         table.add_column(name, justify="right")
     table.add_column("")
-    for one in by_rate(done, market):
+    for one in by_rate(done, market, sweep):
         sample: dict[str, Any] = one.samples[-1] if one.samples else {}
         pnl = sample.get("pnl")
         table.add_row(
@@ -85,8 +85,8 @@ def state(one: Done) -> str:
     return "[yellow]other fills[/]" if one.differs else ""
 
 
-def by_rate(done: Mapping[str, Done], market: str) -> list[Done]:
-    own = [one for name, one in done.items() if name.endswith(f" {market}")]
+def by_rate(done: Mapping[str, Done], market: str, sweep: bool = False) -> list[Done]:
+    own = [one for name, one in done.items() if name.endswith(f" {market}") and (" sweep " in name) == sweep]
     return sorted(own, key=lambda one: -(one.median("rate") or 0.0))
 
 

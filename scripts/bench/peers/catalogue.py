@@ -33,8 +33,8 @@ class Peer(msgspec.Struct, frozen=True):
     slow: bool = False
 
 
-SWEEP = {ETH.name: Oracle(124_591, 0.0, float("inf")), XAU.name: Oracle(1_038_324, 0.0, float("inf"))}
-"""Closed trades of all pairs; there is no common PnL."""
+SWEEP = {ETH.name: Oracle(124_591, -6_394.9524), XAU.name: Oracle(1_038_324, -29_520.3352)}
+"""Closed trades of all pairs, PnL of the pair 10/20."""
 
 
 def _only(name: str) -> tuple[Variant, ...]:
@@ -65,6 +65,4 @@ PEERS = (
     Peer(
         "nautilus", ("nautilus_trader==1.221.0", *READ), "run_nautilus.py", _only("nautilus"), python_max=13, slow=True
     ),
-    Peer("freqtrade", ("freqtrade==2026.9", *READ), "run_freqtrade.py", _only("freqtrade"), slow=True),
-    Peer("jesse", ("jesse==3.5.3", *READ), "run_jesse.py", _only("jesse"), slow=True),
 )  # fmt: skip
