@@ -20,7 +20,7 @@ from rich.console import Console
 
 from scripts.bench import cases, machine
 from scripts.bench.case import Case, Finding, agreed, folded, found
-from scripts.bench.market import ETH, XAU
+from scripts.bench.market import ETH, TRADES, XAU
 from scripts.bench.table import by_rate, draw, findings_table, works_table
 from scripts.bench.work import ROOT, Done, Work, measured
 
@@ -129,7 +129,7 @@ def write(folder: Path, record: Mapping[str, Any], lines: Sequence[Finding], don
 
 
 def show(console: Console, lines: Sequence[Finding], done: Mapping[str, Done], folder: Path) -> None:
-    for market in (ETH.name, XAU.name):
+    for market in (ETH.name, XAU.name, TRADES):
         for sweep in (False, True):
             if by_rate(done, market, sweep):
                 console.print(works_table(done, market, sweep))

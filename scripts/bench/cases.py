@@ -7,7 +7,7 @@ import sys
 from collections.abc import Collection, Sequence
 
 from scripts.bench.case import Case, Goal
-from scripts.bench.market import CACHE, ETH, LONG_XAU, XAU, Market
+from scripts.bench.market import CACHE, ETH, LONG_XAU, TRADES, XAU, Market
 from scripts.bench.work import ROOT, Sample, Work
 
 LONG_PAIR = ("--fast", "45", "--slow", "90")
@@ -40,6 +40,10 @@ def loop(market: Market) -> Work:
 
 def touched(market: Market) -> Work:
     return Work(f"columns touched {market.name}", python("floor", "columns", market.name))
+
+
+def trades() -> Work:
+    return Work(f"event {TRADES}", python("engine", "message", TRADES))
 
 
 def long_pair(market: Market, timeout_s: float = 600.0, rounds_max: int | None = None) -> Work:
@@ -81,7 +85,7 @@ def configuration(market: Market) -> str:
 
 def works(quick: bool) -> list[Work]:
     """Ours and the floors, in the order of one round."""
-    own = [engine("event", ETH), loop(ETH), engine("column", ETH), engine("message", ETH)]
+    own = [engine("event", ETH), loop(ETH), engine("column", ETH), engine("message", ETH), trades()]
     if not quick:
         own += [engine("event", XAU), loop(XAU), engine("column", XAU), touched(XAU), tape(XAU)]
         own += [long_pair(ETH), long_pair(LONG_XAU, timeout_s=1_200.0, rounds_max=1)]
@@ -108,6 +112,9 @@ def cases(known: Sequence[Work]) -> list[Case]:
         Case("column.xau500k", column, "column xau500k", "rate", "candles/s",
              _first(names, "vectorbt xau500k", "columns touched xau500k"),
              _goal(names, "vectorbt xau500k", Goal(ratio=2, stretch_value=50e6), Goal(value=15e6, stretch_value=50e6))),
+        Case("trades", "trades, event by event", f"event {TRADES}", "rate", "trades/s",
+             _first(names, f"nautilus-rust {TRADES}"),
+             _goal(names, f"nautilus-rust {TRADES}", Goal(ratio=2), Goal(value=1e6))),
         Case("command.xau500k", "whole process of tape backtest, from exec to report", "tape backtest xau500k",
              "process_s", "s", _first(names, "vectorbt xau500k"),
              Goal(better="less", ratio=0.5, value=1.5, stretch_value=1.0)),
@@ -135,10 +142,11 @@ def _goal(names: Collection[str], peer: str, beside: Goal, alone: Goal) -> Goal:
 
 
 def prepare(wanted: Sequence[Work]) -> None:
-    """Makes what the works read, before anything is measured. The long file in a process of its own: this one's memory
+    """Makes what the works read, before anything is measured. Long files in processes of their own: this one's memory
     stays small, see `work.run`."""
     CACHE.mkdir(parents=True, exist_ok=True)
     for market in (ETH, XAU):
         (CACHE / f"{market.name}.toml").write_text(configuration(market))
-    if any(LONG_XAU.name in work.name for work in wanted):
-        subprocess.run(python("market"), cwd=ROOT, check=True)
+    for name in (LONG_XAU.name, TRADES):
+        if any(name in work.name for work in wanted):
+            subprocess.run(python("market", name), cwd=ROOT, check=True)

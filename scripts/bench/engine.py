@@ -3,7 +3,8 @@
 `python -m scripts.bench.engine PATH MARKET [--rows N] [--fast N] [--slow N]` plays it once and prints one JSON object:
 rows, trades, pnl, digest, and the seconds of import, load (file to columns), engine (columns to result).
 PATH: `event` asks the strategy candle by candle, `column` block by block; both over columns. `message` plays one
-message a candle through the loop that live lock-step has.
+message a candle through the loop that live lock-step has. With the market `eth-trades` every message is a trade, and
+the 1-minute candles are made from them.
 """
 
 from __future__ import annotations
@@ -24,11 +25,12 @@ from infra.backtest import data  # noqa: E402
 from infra.backtest.engine import backtest, play  # noqa: E402
 from infra.backtest.result import Result  # noqa: E402
 from infra.session.market import candle_messages  # noqa: E402
-from scripts.bench.market import MARKETS, Market  # noqa: E402
+from scripts.bench.market import MARKETS, TRADES, TRADES_SPEC  # noqa: E402
 
 PATHS = ("column", "event", "message")
 WINDOW = 65_536
 """Rows a window."""
+SPECS = {**{name: one.spec for name, one in MARKETS.items()}, TRADES: TRADES_SPEC}
 CASH = 1_000_000
 FEE = Decimal("0.001")
 
@@ -51,7 +53,8 @@ def plan(files: list[data.MarketFile], fast: int = 10, slow: int = 20) -> Plan:
 
 def played(made: Plan, file: data.MarketFile, path: str, rows: int | None) -> Result:
     """The one place where the benchmark calls the engine."""
-    assert file.candles is not None
+    if file.candles is None:
+        return backtest(made, data.stream([file]))
     columns = file.candles[slice(0, rows)]
     if path == "message":
         return backtest(made, candle_messages(file.venue, file.symbol, "1m", columns))
@@ -75,15 +78,15 @@ def outcome(result: Result) -> dict[str, Any]:
     }
 
 
-def measure(path: str, market: Market, rows: int | None, fast: int, slow: int) -> dict[str, Any]:
+def measure(path: str, spec: str, rows: int | None, fast: int, slow: int) -> dict[str, Any]:
     imported = time.perf_counter()
-    file = data.load(market.spec)
+    file = data.load(spec)
     loaded = time.perf_counter()
     result = played(plan([file], fast, slow), file, path, rows)
     ended = time.perf_counter()
-    count = sum(one.bars for one in result.markets)
+    trades = None if file.candles is not None else len(file.trades.ts)
     return {
-        "rows": count,
+        "rows": trades or sum(one.bars for one in result.markets),
         **outcome(result),
         "import_s": imported - _EXEC,
         "load_s": loaded - imported,
@@ -94,12 +97,12 @@ def measure(path: str, market: Market, rows: int | None, fast: int, slow: int) -
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("path", choices=PATHS)
-    parser.add_argument("market", choices=sorted(MARKETS))
+    parser.add_argument("market", choices=sorted(SPECS))
     parser.add_argument("--rows", type=int)
     parser.add_argument("--fast", type=int, default=10)
     parser.add_argument("--slow", type=int, default=20)
     args = parser.parse_args()
-    found = measure(args.path, MARKETS[args.market], args.rows, args.fast, args.slow)
+    found = measure(args.path, SPECS[args.market], args.rows, args.fast, args.slow)
     sys.stdout.write(json.dumps(found) + "\n")
 
 

@@ -65,7 +65,7 @@ def works_table(done: Mapping[str, Done], market: str, sweep: bool = False) -> T
     """Every engine at the same work on one market, fastest first."""
     table = Table(title=f"{'100 EMA crosses' if sweep else 'EMA cross'} on {market}", title_justify="left")
     table.add_column("engine")
-    for name in ("candles/s", "engine s", "process s", "peak MB", "trades", "PnL", "n"):
+    for name in ("rows/s", "engine s", "process s", "peak MB", "trades", "PnL", "n"):
         table.add_column(name, justify="right")
     table.add_column("")
     for one in by_rate(done, market, sweep):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from scripts.bench.market import ETH, XAU
+from scripts.bench.market import ETH, TRADES, XAU
 from scripts.bench.work import Oracle
 
 READ = ("pyarrow==26.0.1", "pandas")
@@ -59,7 +59,8 @@ PEERS = (
     Peer("bt", ("bt==1.4.1", *READ), "run_bt.py", _only("bt")),
     Peer("backtrader", ("backtrader==1.9.78.123", *READ), "run_backtrader.py", _only("backtrader"), slow=True),
     Peer(
-        "nautilus-rust", ("nautilus_trader==1.231.0", *READ), "run_nautilus_rust.py", _only("nautilus-rust"),
+        "nautilus-rust", ("nautilus_trader==1.231.0", *READ), "run_nautilus_rust.py",
+        (Variant("nautilus-rust"), Variant("nautilus-rust", ("trades",), (TRADES,))),
         python=12, python_max=14, slow=True,
     ),
     Peer(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from scripts.bench.market import ETH, FOLDER, MARKETS
+from scripts.bench.market import ETH, MARKETS, TRADES, TRADES_PATH, XAU
 from scripts.bench.peers.catalogue import PEERS, Peer, Variant
 from scripts.bench.work import ROOT, Work
 
@@ -49,12 +49,12 @@ def of_variant(peer: Peer, variant: Variant, python: Path, quick: bool) -> Itera
     """One work a market. Its oracle does not bind: a peer that fills otherwise is shown with its own figures."""
     script = Path(__file__).parent / peer.script
     for name in variant.markets:
-        if quick and name != ETH.name:
+        if quick and name not in (ETH.name, TRADES):
             continue
-        market = MARKETS[name]
-        rounds_max = 1 if peer.slow and name != ETH.name else None
-        oracle = variant.oracles.get(name, market.oracle)
-        argv = (str(python), str(script), str(FOLDER / f"{name}.parquet"), *variant.argv)
+        path = TRADES_PATH if name == TRADES else MARKETS[name].path
+        rounds_max = 1 if peer.slow and name == XAU.name else None
+        oracle = None if name == TRADES else variant.oracles.get(name, MARKETS[name].oracle)
+        argv = (str(python), str(script), str(path), *variant.argv)
         env = {"NUMBA_CACHE_DIR": str(HOME / peer.name / "numba")}
         yield Work(
             f"{variant.name} {name}", argv, oracle, binding=False, timeout_s=300.0, rounds_max=rounds_max, env=env
@@ -73,14 +73,10 @@ def ensure(peer: Peer) -> Path:
     folder.parent.mkdir(parents=True, exist_ok=True)
     _step(peer, (str(base), "-m", "venv", str(folder)))
     pip = (str(python), "-m", "pip", "--disable-pip-version-check", "--quiet")
-    _step(peer, (*pip, "install", "--only-binary", ":all:", "--no-binary", SDIST_ONLY, *peer.requirements))
+    _step(peer, (*pip, "install", "--prefer-binary", *peer.requirements))
     frozen = _step(peer, (*pip, "freeze"))
     mark.write_text(f"{pins}\n\n{frozen}")
     return python
-
-
-SDIST_ONLY = ",".join(("blinker", "python-rapidjson", "docopt", "simple-websocket", "statsmodels", "peewee"))
-"""Not every release of these has wheels; they build with what Python itself needs."""
 
 
 def _step(peer: Peer, argv: tuple[str, ...]) -> str:

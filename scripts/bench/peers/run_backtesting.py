@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
-from work import CASH, FAST, FEE, SLOW, Watch, candles, tell
+from work import CASH, FAST, FEE, SLOW, Watch, table, tell
 
 watch = Watch()
 warnings.filterwarnings("ignore")
@@ -32,7 +32,7 @@ class Cross(Strategy):
 
 
 watch.done("import")
-frame = candles().rename(columns=str.title)
+frame = table().rename(columns=str.title)
 watch.done("load")
 test = Backtest(frame, Cross, cash=CASH, commission=FEE, finalize_trades=True)
 watch.done("setup")

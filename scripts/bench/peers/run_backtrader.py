@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from work import CASH, FAST, FEE, SLOW, Watch, candles, tell
+from work import CASH, FAST, FEE, SLOW, Watch, table, tell
 
 watch = Watch()
 
@@ -28,7 +28,7 @@ class Cross(bt.Strategy):
 
 
 watch.done("import")
-frame = candles()
+frame = table()
 watch.done("load")
 cerebro = bt.Cerebro(stdstats=False)
 cerebro.adddata(bt.feeds.PandasData(dataname=frame, timeframe=bt.TimeFrame.Minutes, compression=1))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
-from work import CASH, FAST, FEE, SLOW, Watch, candles, tell
+from work import CASH, FAST, FEE, SLOW, Watch, table, tell
 
 watch = Watch()
 warnings.filterwarnings("ignore")
@@ -30,7 +30,7 @@ class Cross(bt.Algo):
 
 
 watch.done("import")
-frame = candles()
+frame = table()
 watch.done("load")
 gap = frame.close.ewm(span=FAST, adjust=False).mean() - frame.close.ewm(span=SLOW, adjust=False).mean()
 up, down = (gap > 0) & (gap.shift() <= 0), (gap < 0) & (gap.shift() >= 0)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from work import DIGITS, FAST, FEE, SLOW, Watch, candles, tell
+from work import DIGITS, FAST, FEE, SLOW, Watch, table, tell
 
 watch = Watch()
 
@@ -95,7 +95,7 @@ def venue(events: Any) -> Any:
 
 
 watch.done("import")
-frame = candles()
+frame = table()
 stamps = frame.index.astype("datetime64[ns]").astype("int64").to_numpy()
 opens, closes = (np.round(frame[name].to_numpy(), DIGITS) for name in ("open", "close"))
 events = np.zeros(8 * len(frame), event_dtype)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
-from work import CASH, DIGITS, FAST, FEE, SLOW, Watch, candles, tell
+from work import CASH, DIGITS, FAST, FEE, SLOW, Watch, table, tell
 
 watch = Watch()
 
@@ -59,7 +59,7 @@ def instrument() -> CurrencyPair:
 
 
 watch.done("import")
-frame = candles()
+frame = table()
 frame.index = (frame.index + pd.Timedelta(minutes=1)).tz_localize("UTC")  # it stamps bars with their close
 traded = instrument()
 bars = BarDataWrangler(BARS, traded).process(frame)

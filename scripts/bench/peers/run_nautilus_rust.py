@@ -1,18 +1,23 @@
-"""NautilusTrader with its Rust core and a strategy in Python: market orders fill at the close they were decided on."""
+"""NautilusTrader with its Rust core and a strategy in Python: market orders fill at the close they were decided on.
+
+`trades`: the file holds trades, of which the engine makes the 1-minute bars of the strategy and by which it fills.
+"""
 
 from __future__ import annotations
 
 from decimal import Decimal
 from typing import Any
 
-from work import CASH, DIGITS, FAST, FEE, SLOW, Watch, candles, tell
+from work import CASH, DIGITS, FAST, FEE, SLOW, VARIANT, Watch, table, tell
 
 watch = Watch()
 
 from nautilus_trader.core import nautilus_pyo3 as nt  # noqa: E402
 
 MINUTE_NS = 60_000_000_000
-VENUE, BARS = nt.Venue("SIM"), nt.BarType.from_str("X.SIM-1-MINUTE-LAST-EXTERNAL")
+TRADES = VARIANT == "trades"
+VENUE = nt.Venue("SIM")
+BARS = nt.BarType.from_str(f"X.SIM-1-MINUTE-LAST-{'INTERNAL' if TRADES else 'EXTERNAL'}")
 INSTRUMENT, CURRENCY = nt.InstrumentId.from_str("X.SIM"), nt.Currency.from_str("USDT")
 
 
@@ -47,6 +52,17 @@ def bars(frame: Any) -> list[Any]:
     return made
 
 
+def ticks(frame: Any) -> list[Any]:
+    stamps = frame.index.astype("datetime64[ns]").astype("int64").tolist()
+    sides = {"buy": nt.AggressorSide.BUYER, "sell": nt.AggressorSide.SELLER}
+    columns = (frame[name].tolist() for name in ("price", "amount", "side", "id"))
+    made = []
+    for stamp, price, amount, side, name in zip(stamps, *columns, strict=True):
+        size, number = nt.Quantity(amount, 3), nt.TradeId(name)
+        made.append(nt.TradeTick(INSTRUMENT, nt.Price(price, DIGITS), size, sides[side], number, stamp, stamp))
+    return made
+
+
 def instrument() -> Any:
     tick, lot, rate = nt.Price(10**-DIGITS, DIGITS), nt.Quantity(0.001, 3), Decimal(str(FEE))
     return nt.CurrencyPair(
@@ -66,8 +82,8 @@ def engine() -> Any:
 
 
 watch.done("import")
-data = candles()
-made = bars(data)
+data = table()
+made = ticks(data) if TRADES else bars(data)
 watch.done("load")
 played = engine()
 played.add_data(made)

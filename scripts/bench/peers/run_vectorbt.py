@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
-from work import CASH, FAST, FEE, SLOW, VARIANT, Watch, candles, tell
+from work import CASH, FAST, FEE, SLOW, VARIANT, Watch, table, tell
 
 watch = Watch()
 warnings.filterwarnings("ignore")
@@ -63,6 +63,6 @@ def sweep(frame: Any) -> None:
 
 
 watch.done("import")
-data = candles()
+data = table()
 watch.done("load")
 (sweep if VARIANT == "sweep" else single)(data)

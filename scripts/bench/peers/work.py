@@ -35,11 +35,11 @@ class Watch:
         self._last = now
 
 
-def candles() -> Any:
-    """The file as a DataFrame indexed by open time."""
+def table() -> Any:
+    """The file as a DataFrame indexed by its times, those at which candles open."""
     import pandas as pd
 
-    frame = pd.read_parquet(PATH)
+    frame = pd.read_feather(PATH) if PATH.suffix == ".feather" else pd.read_parquet(PATH)
     frame.index = pd.to_datetime(frame.pop("timestamp"), unit="ms")
     frame.index.name = "time"
     return frame
