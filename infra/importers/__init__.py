@@ -10,6 +10,7 @@ from infra.importers.model import (
     Reject,
     TradeColumns,
 )
+from infra.importers.parts import Parts, read_parts
 from infra.importers.reader import FORMATS, read
 
 __all__ = [
@@ -19,8 +20,10 @@ __all__ = [
     "ImportError_",
     "ImportReport",
     "Imported",
+    "Parts",
     "QuoteColumns",
     "Reject",
     "TradeColumns",
     "read",
+    "read_parts",
 ]

@@ -55,8 +55,11 @@ def _table(source: Source, what: str) -> pa.Table:
     return table
 
 
-def _recipe(source: Source, options: Options, what: str) -> Recipe | None:
-    table = _table(source, what)
+def _recipe(source: Source, options: Options, what: str) -> Recipe:
+    return recipe_of(source, _table(source, what), options, what)
+
+
+def recipe_of(source: Source, table: pa.Table, options: Options, what: str) -> Recipe:
     names = [str(name) for name in table.schema.names]
     if table.num_rows == 0:
         raise ImportError_(f"{source.path} has no rows: nothing to import.")

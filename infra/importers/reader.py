@@ -64,13 +64,13 @@ def read(
     prices. now: µs UTC, this machine's clock by default; stamps later than a day after it are refused. bytes_max:
     most bytes that are unpacked into memory. Errors: ImportError_, and nothing else.
     """
-    options = Options(
+    options = options_of(
         now=time.time_ns() // 1_000 if now is None else now,
-        timeframe_us=_micros(timeframe),
+        timeframe=timeframe,
         timezone=timezone,
-        stamps=_one_of("stamps", stamps, ("open", "close")),
-        columns=dict(columns) if columns else None,
-        side=_one_of("side", side, ("bid", "ask", "mid")),
+        stamps=stamps,
+        columns=columns,
+        side=side,
         time_format=time_format,
         scale=scale,
         bytes_max=bytes_max,
@@ -80,9 +80,29 @@ def read(
     source = open_source(where, bytes_max)
     # NaN and huge numbers are what the checks are there to find: no warnings about comparing them.
     with np.errstate(invalid="ignore", over="ignore"):
-        name, recipe = _recognise(source, format, options)
+        name, recipe = recognise(source, format, options)
         rows = recipe.load(source)
         return finish(where, name, rows, recipe.shape, options)
+
+
+def options_of(
+    *,
+    now: int,
+    timeframe: str | int | None = None,
+    stamps: Literal["open", "close"] | None = None,
+    columns: Mapping[str, str | int] | None = None,
+    side: Literal["bid", "ask", "mid"] | None = None,
+    **others: Any,
+) -> Options:
+    """What a caller of `read` states, checked. Errors: ImportError_."""
+    return Options(
+        now=now,
+        timeframe_us=_micros(timeframe),
+        stamps=_one_of("stamps", stamps, ("open", "close")),
+        columns=dict(columns) if columns else None,
+        side=_one_of("side", side, ("bid", "ask", "mid")),
+        **others,
+    )
 
 
 def _micros(timeframe: str | int | None) -> int | None:
@@ -102,7 +122,7 @@ def _one_of(what: str, value: Any, allowed: tuple[str, ...]) -> Any:
     return value
 
 
-def _recognise(source: Source, format: str | None, options: Options) -> tuple[str, Recipe]:
+def recognise(source: Source, format: str | None, options: Options) -> tuple[str, Recipe]:
     candidates = FORMATS if format is None else tuple(f for f in FORMATS if f.name == format)
     if not candidates:
         near = difflib.get_close_matches(format or "", [f.name for f in FORMATS], 1)

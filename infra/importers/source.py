@@ -4,6 +4,7 @@ import gzip
 import io
 import zipfile
 import zlib
+from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, Protocol
 
@@ -43,7 +44,7 @@ class Source(msgspec.Struct, frozen=True):
 
 def open_source(path: Path, bytes_max: int) -> Source:
     """Errors: ImportError_ for a path that is missing, no file, empty, unreadable, corrupt or too large."""
-    size = _size(path)
+    size = size_of(path)
     if size > bytes_max:
         raise ImportError_(f"{path} has {size:,} bytes, more than the limit of {bytes_max:,}: split the file.")
     try:
@@ -64,7 +65,7 @@ def open_source(path: Path, bytes_max: int) -> Source:
     return Source(path=path, name=name, data=data, notes=notes)
 
 
-def _size(path: Path) -> int:
+def size_of(path: Path) -> int:
     try:
         if path.is_dir():
             raise ImportError_(f"{path} is a directory: name the files in it one by one.")
@@ -104,6 +105,20 @@ def _member(path: Path, archive: zipfile.ZipFile) -> zipfile.ZipInfo:
     if len(files) == 1:
         return files[0]
     raise ImportError_(f"{path} holds no data file that can be told from {len(files)} members: unpack it first.")
+
+
+def opened(path: Path, stack: ExitStack) -> tuple[str, IO[bytes]]:
+    """The data file as a stream that `stack` closes, and its name. Raises what `zipfile` and `gzip` raise."""
+    file = stack.enter_context(path.open("rb"))
+    magic = file.read(4)
+    file.seek(0)
+    if magic[:2] == b"\x1f\x8b":
+        return path.name.removesuffix(".gz"), stack.enter_context(gzip.GzipFile(fileobj=file))  # type: ignore[arg-type]
+    if magic == b"PK\x03\x04" or path.suffix.lower() == ".zip":
+        archive = stack.enter_context(zipfile.ZipFile(file))
+        member = _member(path, archive)
+        return Path(member.filename).name, stack.enter_context(archive.open(member))
+    return path.name, file
 
 
 class Packed(Protocol):
