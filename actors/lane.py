@@ -120,7 +120,7 @@ class Lane:
         self.eligible = symbol_columns.eligible(seat.decider)
         self.holders = [Holder(one, self.market) for one in accounts]
         self.listeners = [Listener(one, columns) for one in bots]
-        self.by_seat = {id(one.seat): one for one in self.listeners}
+        self._by_actor = {one.seat.actor: one for one in self.listeners}
         self.shown = self.listeners[0] if self.listeners else None
         self._stop: int | None = None
 
@@ -218,7 +218,7 @@ class Lane:
 
     def react(self, seat: Seat, entry: Recorded, row: int) -> Decision | None:
         """As `Seat.react`; a strategy that was asked in columns is not asked again."""
-        listener = self.by_seat.get(id(seat))
+        listener = self._by_actor.get(seat.actor)
         if listener is None or not listener.columnar or entry.actor != self.market:
             return seat.react(entry)
         assert self.judged.heard[row], f"{self.market} published a candle that was not expected at row {row}"

@@ -44,4 +44,8 @@ class PatternIndex(Generic[T]):
             asked += self._named.get(name, ())
             name = name.rpartition(".")[0]
         fitting = sorted(number for number, pattern in asked if subjects.matches(pattern, actor, kind))
-        return tuple({id(value): value for value in (self._values[number] for number in fitting)}.values())
+        found: list[T] = []
+        for number in fitting:
+            if all(self._values[number] is not value for value in found):
+                found.append(self._values[number])
+        return tuple(found)

@@ -65,7 +65,7 @@ class Money:
                     equity[part] += value
                     gross[part] += np.abs(value)
                     held[part] |= position != 0
-        return Curve(self.plan.currency, float(self.plan.cash), ts, equity, gross, held)
+        return Curve(self.plan.currency, float(self.plan.cash), ts, _written(equity), _written(gross), held)
 
     def holdings(self, marks: Mapping[str, Marks]) -> list[Holding]:
         found = []
@@ -74,6 +74,14 @@ class Money:
             gain = fill.position * (mark - fill.average)
             found.append(Holding(self.plan.name, bot, fill.venue, fill.symbol, fill.position, fill.average, mark, gain))
         return found
+
+
+def _written(values: Floats) -> Floats:
+    """Sums of floats, as the decimals they stand for would be written: 15 digits in all for the largest."""
+    largest = float(np.abs(values).max(initial=0.0))
+    if 0 < largest < 1e15:
+        np.round(values, min(12, 14 - int(np.floor(np.log10(largest)))), out=values)
+    return values
 
 
 class Steps:
