@@ -66,4 +66,7 @@ PEERS = (
     Peer(
         "nautilus", ("nautilus_trader==1.221.0", *READ), "run_nautilus.py", _only("nautilus"), python_max=13, slow=True
     ),
+    Peer("freqtrade", ("freqtrade==2026.9", *READ), "run_freqtrade.py", _only("freqtrade"), slow=True),
+    # It pins a NumPy that newer releases of pyarrow refuse.
+    Peer("jesse", ("jesse==3.5.3", "pyarrow==17.0.0", "pandas"), "run_jesse.py", _only("jesse"), slow=True),
 )  # fmt: skip
