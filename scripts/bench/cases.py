@@ -6,6 +6,8 @@ import subprocess
 import sys
 from collections.abc import Collection, Sequence
 
+import msgspec
+
 from scripts.bench.case import Case, Goal
 from scripts.bench.market import CACHE, ETH, LONG_XAU, TRADES, XAU, Market
 from scripts.bench.work import ROOT, Sample, Work
@@ -53,10 +55,10 @@ def long_pair(market: Market, timeout_s: float = 600.0, rounds_max: int | None =
 
 def tape(market: Market) -> Work:
     """The command as a user types it, with a report."""
-    config, out = CACHE / f"{market.name}.toml", CACHE / "report"
+    config, out = CACHE / f"{market.name}.json", CACHE / "report"
     argv = (
-        str(ROOT / ".venv" / "bin" / "tape"), "backtest", market.spec, "--config", str(config), "--out", str(out),
-        "--json",
+        str(ROOT / ".venv" / "bin" / "tape"), "backtest", "--data", market.spec, "--config", str(config),
+        "--out", str(out), "--json",
     )  # fmt: skip
     return Work(f"tape backtest {market.name}", argv, market.oracle, shape=of_report)
 
@@ -70,17 +72,15 @@ def of_report(said: Sample) -> Sample:
     return {"rows": rows, "trades": trades, "pnl": pnl, "digest": said["digest"]}
 
 
-def configuration(market: Market) -> str:
-    """TOML of the common work, for the command."""
+def configuration(market: Market) -> bytes:
+    """JSON of the common work, for the command: TOML has no way to say that orders are not bounded by volume."""
     tick, lot = ("0.01", "0.001") if market is ETH else ("0.001", "1")
-    place = f'venue = "bench"\nsymbol = "{market.symbol}"\n'
-    return (
-        f'[[symbols]]\n{place}tick = "{tick}"\nlot = "{lot}"\n\n'
-        f'[[bots]]\nname = "cross"\n{place}strategy = "ema-cross"\nparams = {{ fast = 10, slow = 20 }}\n'
-        'sizing = { method = "quantity", value = "1" }\n\n'
-        '[[accounts]]\nname = "main"\ncurrency = "USD"\ncash = "1000000"\n'
-        'fees = { maker = "0.001", taker = "0.001" }\nfills = { slippage = "0" }\n'
-    )
+    place = {"venue": "bench", "symbol": market.symbol}
+    account = {"name": "main", "currency": "USD", "cash": "1000000", "fees": {"maker": "0.001", "taker": "0.001"},
+               "fills": {"slippage": "0", "participation": None}}  # fmt: skip
+    bot = {"name": "cross", **place, "strategy": "ema-cross", "params": {"fast": 10, "slow": 20},
+           "sizing": {"method": "quantity", "value": "1"}}  # fmt: skip
+    return msgspec.json.encode({"symbols": [{**place, "tick": tick, "lot": lot}], "bots": [bot], "accounts": [account]})
 
 
 def works(quick: bool) -> list[Work]:
@@ -146,7 +146,7 @@ def prepare(wanted: Sequence[Work]) -> None:
     stays small, see `work.run`."""
     CACHE.mkdir(parents=True, exist_ok=True)
     for market in (ETH, XAU):
-        (CACHE / f"{market.name}.toml").write_text(configuration(market))
+        (CACHE / f"{market.name}.json").write_bytes(configuration(market))
     for name in (LONG_XAU.name, TRADES):
         if any(name in work.name for work in wanted):
             subprocess.run(python("market", name), cwd=ROOT, check=True)

@@ -29,7 +29,7 @@ def goal_text(finding: Finding) -> str:
     goal = finding.goal
     if goal is None:
         return ""
-    by_ratio = goal.ratio is not None and finding.judged_by != "value"
+    by_ratio = goal.ratio is not None and (finding.judged_by == "ratio" or goal.value is None)
     sign = "≥" if goal.better == "more" else "≤"
     parts = [f"{sign} {goal.ratio:g} x" if by_ratio else f"{sign} {amount(goal.value)}"]
     if goal.stretch_ratio is not None and by_ratio:

@@ -1,5 +1,5 @@
-"""jesse: its research function, which needs neither its server nor its database. It fills market orders at the close they
-were decided on.
+"""jesse: its research function, which needs neither its server nor its database. It fills market orders at the close
+they were decided on.
 
 Averages are taken over the whole column before it starts, as its users do for speed; by the number of candles seen.
 """
