@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal
@@ -19,15 +21,18 @@ from events.decision import Decision
 from events.feed import observed
 from events.market import CandleBlock, Trade
 from events.tape import Tape
-from infra.backtest.naming import named
-from infra.backtest.steps import step_of
+from infra.backtest import chunks
+from infra.backtest.naming import Named, named
+from infra.backtest.steps import Steps, step_of
 from infra.session.market import Stamped, candle_messages, merged
+from infra.store.layout import MAGIC
 
 VENUES = {"binance-klines": "binance", "binance-trades": "binance", "kraken-ohlcvt": "kraken",
           "kraken-trades": "kraken", "kraken-rest": "kraken", "histdata-m1": "histdata", "fxcm": "fxcm",
           "mt4": "mt4", "mt5": "mt5"}  # fmt: skip
 VENUE = "data"
 """Where neither the caller nor the file says."""
+_STREAM_ROWS = 8_192  # as Python objects they take 2 MB
 
 
 class DataError(Exception):
@@ -47,7 +52,8 @@ class MarketFile(msgspec.Struct, frozen=True):
     """One file, read. `candles` or `trades` (messages are made from them when they are played), never both.
 
     `timeframe` None: trades. `tick` and `lot` as the data show them, None where they show none. `report` and
-    `rejects` as `infra.importers` gives them.
+    `rejects` as `infra.importers` gives them. `source`: where candles are read piece by piece instead; `candles` is
+    None where they are read in no other way. `sha256` of a store file is its seal.
     """
 
     path: str
@@ -61,13 +67,25 @@ class MarketFile(msgspec.Struct, frozen=True):
     lot: Decimal | None
     report: Any
     rejects: tuple[Any, ...]
+    source: chunks.Source | None = None
+
+    @property
+    def rows(self) -> int:
+        if self.source is not None:
+            return self.source.rows
+        return len(self.candles.ts if self.candles is not None else self.trades.ts)
+
+    @property
+    def span(self) -> tuple[int, int] | None:
+        """First and last event time, µs; None without rows."""
+        if self.source is not None:
+            return self.source.first, self.source.last
+        ts = self.candles.ts if self.candles is not None else self.trades.ts
+        return (int(ts[0]), int(ts[-1])) if len(ts) else None
 
 
 def parse(spec: str) -> Spec:
-    """`FILE[=[venue/]SYMBOL[@timeframe]]` or `FILE[@timeframe]`, where a file of the whole name wins.
-
-    Raises DataError.
-    """
+    """`FILE[=[venue/]SYMBOL[@timeframe]]` or `FILE[@timeframe]`; a file of the whole name wins. Raises DataError."""
     if Path(spec).is_file():
         return Spec(Path(spec))
     path, equals, rest = spec.rpartition("=")
@@ -95,19 +113,29 @@ def _checked(spec: Spec) -> Spec:
     return spec
 
 
-def load(spec: str | Spec, **options: Any) -> MarketFile:
-    """Reads one file. `options` go to `infra.importers.read`. Raises DataError, and ImportError_ from there."""
-    from infra.importers import read  # brings pyarrow, which `--help` can spare
+def load(spec: str | Spec, *, flat: bool = False, **options: Any) -> MarketFile:
+    """Reads one file, of a format of `infra.importers` or a store file.
 
+    `flat`: candles are not kept (`candles` is None), `stream` and `windows` read them piece by piece, so that memory
+    does not grow with the file; formats that need the whole file, and trades, are refused. `options` go to
+    `infra.importers.read` or `read_parts`. Raises DataError, and ImportError_ and StoreError from there.
+    """
     wanted = parse(spec) if isinstance(spec, str) else spec
     said = named(wanted.path.absolute())
     if wanted.timeframe is not None:
         options = {"timeframe": wanted.timeframe, **options}
+    with ThreadPoolExecutor(1) as beside:
+        if is_store(wanted.path):
+            return _stored(wanted, flat)
+        sha256 = beside.submit(_sha256, wanted.path)  # as long as the file is read, on another core
+        return _in_parts(wanted, said, options, sha256.result) if flat else _read(wanted, said, options, sha256.result)
+
+
+def _read(wanted: Spec, said: Named, options: dict[str, Any], sha256: Callable[[], str]) -> MarketFile:
+    from infra.importers import read  # brings pyarrow, which `--help` can spare
+
     found = read(wanted.path, **options)
-    venue = wanted.venue or said.venue or VENUES.get(found.report.format, VENUE)
-    symbol = wanted.symbol or said.symbol
-    if symbol is None:
-        raise DataError(f"{wanted.path.name} does not say its symbol: write {wanted.path}={venue}/SYMBOL")
+    venue, symbol = _instrument(wanted, said, found.report.format)
     if found.kind == "quotes":
         raise DataError(f"{wanted.path} holds quotes: state side='bid', 'ask' or 'mid' if it has bars, or use trades")
     length = None
@@ -119,11 +147,79 @@ def load(spec: str | Spec, **options: Any) -> MarketFile:
         tick, lot = step_of(data.open, data.high, data.low, data.close), step_of(data.volume)
     else:
         tick, lot = step_of(data.price), step_of(data.qty)
-    sha256 = _sha256(wanted.path)
     trades = data if candles is None else None
     return MarketFile(
-        str(wanted.path), sha256, venue, symbol, length, candles, trades, tick, lot, found.report, found.rejects
+        str(wanted.path), sha256(), venue, symbol, length, candles, trades, tick, lot, found.report, found.rejects
     )
+
+
+def _instrument(wanted: Spec, said: Named, format: str) -> tuple[str, str]:
+    venue = wanted.venue or said.venue or VENUES.get(format, VENUE)
+    symbol = wanted.symbol or said.symbol
+    if symbol is None:
+        raise DataError(f"{wanted.path.name} does not say its symbol: write {wanted.path}={venue}/SYMBOL")
+    return venue, symbol
+
+
+def _in_parts(wanted: Spec, said: Named, options: dict[str, Any], sha256: Callable[[], str]) -> MarketFile:
+    from infra.importers import read_parts  # as in `_read`
+
+    # Every reading refuses the same rows: those that lie in the future, too.
+    options = {"now": time.time_ns() // 1_000, **options}
+    parts, prices, volumes = read_parts(wanted.path, **options), Steps(), Steps()
+    for one in parts:
+        prices.add(one.open, one.high, one.low, one.close)
+        volumes.add(one.volume)
+    report = parts.report
+    assert report is not None
+    venue, symbol = _instrument(wanted, said, report.format)
+    first, last = report.first_ts or 0, report.last_ts or 0
+    source = chunks.InParts(wanted.path, options, report.accepted, first, last)
+    length = _length(wanted, report, said.timeframe)
+    return MarketFile(
+        str(wanted.path), sha256(), venue, symbol, length, None, None, prices.step, volumes.step, report,
+        tuple(parts.rejects), source,
+    )  # fmt: skip
+
+
+def is_store(path: Path) -> bool:
+    """By its name, or as all of them end."""
+    if path.suffix == ".store":
+        return True
+    with path.open("rb") as file:
+        file.seek(max(0, file.seek(0, 2) - len(MAGIC)))
+        return file.read() == MAGIC
+
+
+def _stored(wanted: Spec, flat: bool) -> MarketFile:
+    from infra.importers.model import Choice, ImportReport
+    from infra.store import open_store
+
+    stored = open_store(wanted.path)
+    series = stored.series
+    if flat and series.timeframe is None:
+        raise DataError(f"{wanted.path} holds trades, which are not read piece by piece")
+    for stated, own in ((wanted.venue, series.venue), (wanted.symbol, series.symbol),
+                        (wanted.timeframe, series.timeframe)):  # fmt: skip
+        if stated is not None and stated != own:
+            raise DataError(f"{wanted.path} holds {series.venue}/{series.symbol}@{series.timeframe}, not {stated}")
+    ticks, prices, volumes = series.timeframe is None, Steps(), Steps()
+    for one in stored.chunks():
+        prices.add(*((one.price,) if ticks else (one.open, one.high, one.low, one.close)))
+        volumes.add(one.qty if ticks else one.volume)
+    micros = None if series.timeframe is None else timeframe.micros(series.timeframe)
+    torn = (f"{stored.torn} bytes at the end are of an append that did not end: left out",) if stored.torn else ()
+    said = None if ticks else Choice(str(series.timeframe), "stated")
+    report = ImportReport(
+        str(wanted.path), "store", series.kind, stored.rows, stored.rows, 0, 0, 0, 0, 0, stored.first, stored.last,
+        said, micros, Choice("UTC", "stated"), None if ticks else Choice("close", "stated"), torn,
+    )  # fmt: skip
+    candles = stored.columns(check=False) if micros is not None and not flat else None  # checked by the loop above
+    return MarketFile(
+        str(wanted.path), stored.seal, series.venue, series.symbol, series.timeframe, candles,
+        stored.trades(check=False) if micros is None else None, prices.step, volumes.step, report, (),
+        stored if micros is not None else None,
+    )  # fmt: skip
 
 
 def _length(spec: Spec, report: Any, said: str | None) -> str:
@@ -168,7 +264,7 @@ def symbol_plans(
             SymbolPlan(
                 venue=venue,
                 symbol=symbol,
-                source="trades" if own[0].candles is None else "candles",
+                source="trades" if own[0].timeframe is None else "candles",
                 base=base,
                 timeframes=tuple(sorted(set(higher), key=timeframe.micros)),
                 empty=empty,
@@ -189,18 +285,52 @@ def stream(files: Iterable[MarketFile], *, start: int | None = None, end: int | 
     `start` and `end` bound the event times: start < ts <= end, µs UTC. What several files say alike is said once.
     """
     parts = list(files)
-    yield from (message for one in parts for message in _refused(one))
+    yield from (message for one in parts for message in refused(one))
     yield from _once(merged([_messages(one, start, end) for one in parts]))
 
 
+def windows(
+    files: Iterable[MarketFile], *, start: int | None = None, end: int | None = None, rows: int = chunks.ROWS
+) -> Iterator[dict[str, Columns]]:
+    """The candles of all files, cut at common times: feed -> its rows, at most `rows` of each file, in time order.
+
+    No row of a window lies before one of the windows before it, and rows of one time are in one window. As messages,
+    feed by feed among equal times, they are what `stream` says after the refused rows (`refused`): a row that several
+    files have alike is there once; where they contradict each other both rows are, and `ts` then repeats. Memory does
+    not grow with store files and files that were loaded `flat`. Raises DataError for trades, and where files of one
+    instrument are of several timeframes, and what reading the files raises.
+    """
+    parts = list(files)
+    lengths: dict[str, str] = {}
+    for one in parts:
+        if one.timeframe is None:
+            raise DataError(f"{one.path} holds trades, which do not come in windows: play them as messages")
+        feed = subjects.feed(one.venue, one.symbol)
+        if lengths.setdefault(feed, one.timeframe) != one.timeframe:
+            raise DataError(f"{feed} comes as {one.timeframe} and {lengths[feed]}: give files of one timeframe")
+    sources = [(subjects.feed(one.venue, one.symbol), _source(one)) for one in parts]
+    try:
+        yield from chunks.windows(sources, start, end, rows)
+    except ValueError as error:
+        raise DataError(str(error)) from error
+
+
+def _source(file: MarketFile) -> chunks.Source:
+    if file.source is not None:
+        return file.source
+    assert file.candles is not None
+    return chunks.InMemory(file.candles)
+
+
 def _messages(file: MarketFile, start: int | None, end: int | None) -> Iterator[Stamped]:
-    source = file.candles if file.candles is not None else file.trades
-    first = 0 if start is None else int(np.searchsorted(source.ts, start, "right"))
-    last = len(source.ts) if end is None else int(np.searchsorted(source.ts, end, "right"))
-    if file.candles is not None:
-        assert file.timeframe is not None
-        return candle_messages(file.venue, file.symbol, file.timeframe, file.candles[slice(first, last)])
-    return _trade_messages(file, first, last)
+    if file.timeframe is not None:
+        for rows in _source(file).chunks(_STREAM_ROWS, start=start, end=end):
+            yield from candle_messages(file.venue, file.symbol, file.timeframe, rows)
+        return
+    ts = file.trades.ts
+    first = 0 if start is None else int(np.searchsorted(ts, start, "right"))
+    last = len(ts) if end is None else int(np.searchsorted(ts, end, "right"))
+    yield from _trade_messages(file, first, last)
 
 
 def _trade_messages(file: MarketFile, first: int, last: int) -> Iterator[Stamped]:
@@ -221,7 +351,7 @@ def _trade_messages(file: MarketFile, first: int, last: int) -> Iterator[Stamped
         yield ts, actor, observed(actor, ts, trade)
 
 
-def _refused(file: MarketFile) -> Iterator[Stamped]:
+def refused(file: MarketFile) -> Iterator[Stamped]:
     """Rows that could not be read, each with its bytes, for the quarantine of its feed."""
     actor, ts = subjects.quarantine(f"{file.venue}-{file.symbol}"), file.report.first_ts or 0
     name = Path(file.path).name

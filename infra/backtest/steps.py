@@ -16,16 +16,29 @@ def step_of(*columns: NDArray[np.float64]) -> Decimal | None:
 
     None where the values have more than 10 decimals (they were computed, not quoted) or are all zero.
     """
-    places, some = 0, False
-    for column in columns:
-        for at in range(0, len(column), _ROWS):
-            values = np.asarray(column[at : at + _ROWS], np.float64)
-            found = _places(values, places)
-            if found is None:
-                return None
-            places = found
-            some = some or bool((values[np.isfinite(values)] != 0).any())
-    return Decimal(1).scaleb(-places) if some else None
+    steps = Steps()
+    steps.add(*columns)
+    return steps.step
+
+
+class Steps:
+    """`step_of` of columns that come one after another."""
+
+    def __init__(self) -> None:
+        self._places: int | None = 0
+        self._some = False
+
+    def add(self, *columns: NDArray[np.float64]) -> None:
+        for column in columns:
+            for at in range(0, len(column), _ROWS):
+                values = np.asarray(column[at : at + _ROWS], np.float64)
+                if self._places is not None:
+                    self._places = _places(values, self._places)
+                self._some = self._some or bool((values[np.isfinite(values)] != 0).any())
+
+    @property
+    def step(self) -> Decimal | None:
+        return Decimal(1).scaleb(-self._places) if self._some and self._places is not None else None
 
 
 def _places(values: NDArray[np.float64], known: int) -> int | None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gzip
+from collections.abc import Iterable
 from decimal import Decimal
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -11,14 +13,18 @@ import pytest
 
 from actors.plan import BotPlan, Plan
 from events import subjects
-from events.block import ROWS_MAX, pack
+from events.block import ROWS_MAX, Columns, pack
 from events.control import Quarantined
 from events.feed import observed
 from events.memory import MemoryTape
-from infra.backtest.data import DataError, Spec, from_tape, load, parse, stream, symbol_plans
+from events.timeframe import MINUTE
+from infra.backtest.data import DataError, Spec, from_tape, load, parse, stream, symbol_plans, windows
 from infra.backtest.engine import backtest, record
 from infra.backtest.naming import named, paired
 from infra.backtest.steps import step_of
+from infra.importers import parts as importer_parts
+from infra.session.market import Stamped, candle_messages, merged
+from infra.store import Series, StoreError, Writer
 from tests import data
 from tests.infra import backtesting
 
@@ -218,3 +224,109 @@ def test_a_real_file_from_name_to_digest() -> None:
     plan = Plan(symbols=(symbol,), bots=(BotPlan(name="b", venue="binance", symbol="ADA-BTC"),))
     (market,) = backtest(plan, stream(files)).markets
     assert (market.bars, market.gaps, market.missing) == (21, 1, 1430)
+
+
+def spoken(found: Iterable[dict[str, Columns]]) -> list[Stamped]:
+    messages: list[Stamped] = []
+    for window in found:
+        assert list(window) == sorted(window)
+        parts = []
+        for feed, rows in window.items():
+            _, venue, symbol = feed.split(".")
+            parts.append(candle_messages(venue, symbol, "1m", rows))
+        messages += merged(parts)
+    return messages
+
+
+def minutes(rows: int, first: int, seed: int, *, holes: bool) -> Columns:
+    rng = np.random.default_rng(seed)
+    places = np.flatnonzero(rng.random(rows) < 0.7) if holes else np.arange(rows)
+    ts = 1_704_067_200_000_000 + (first + places) * MINUTE
+    prices = [np.round(rng.random(len(ts)) + 10, 1 + seed % 3) for _ in range(5)]
+    return Columns(ts, *prices)
+
+
+def stored(path: Path, symbol: str, columns: Columns) -> Path:
+    with Writer(path, Series("sim", symbol, "1m")) as writer:
+        for at in range(0, len(columns), 100):
+            writer.add(columns[slice(at, at + 100)])
+    return path
+
+
+def csv_of(path: Path, columns: Columns) -> Path:
+    values = (getattr(columns, name).tolist() for name in ("ts", "open", "high", "low", "close", "volume"))
+    rows = (
+        f"{ts // 1000},{o},{max(o, h, l, c)},{min(o, h, l, c)},{c},{v}"
+        for ts, o, h, l, c, v in zip(*values, strict=True)
+    )
+    return write(path.parent, path.name, ["close time,open,high,low,close,volume", *rows])
+
+
+@pytest.mark.parametrize("rows", [1, 7, 64, 1_000])
+@pytest.mark.parametrize("span", [(None, None), (250, 900), (1_500, None)])
+def test_windows_say_what_the_stream_says(tmp_path: Path, rows: int, span: tuple[int | None, int | None]) -> None:
+    """Three instruments of different length and with holes; one of them in two files that overlap."""
+    specs = [
+        stored(tmp_path / "a.store", "A", minutes(700, 0, 1, holes=True)),
+        stored(tmp_path / "b.store", "B", minutes(500, 300, 2, holes=False)),
+        stored(tmp_path / "a2.store", "A", minutes(1_400, 600, 3, holes=True)),
+        stored(tmp_path / "c.store", "C", minutes(30, 1_990, 4, holes=True)),
+        stored(tmp_path / "b2.store", "B", minutes(500, 300, 2, holes=False)[slice(200, 500)]),
+    ]
+    start, end = (None if at is None else 1_704_067_200_000_000 + at * MINUTE for at in span)
+    expected = list(stream([load(str(one)) for one in specs], start=start, end=end))
+    assert expected
+    for flat in (False, True):
+        files = [load(str(one), flat=flat) for one in specs]
+        found = list(windows(files, start=start, end=end, rows=rows))
+        ends = [(min(int(c.ts[0]) for c in one.values()), max(int(c.ts[-1]) for c in one.values())) for one in found]
+        assert all(before[1] < after[0] for before, after in pairwise(ends))
+        assert spoken(found) == expected
+        assert list(stream(files, start=start, end=end)) == expected
+
+
+def test_a_flat_file_is_the_same_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = csv_of(tmp_path / "x.csv", minutes(2_000, 0, 5, holes=True))
+    monkeypatch.setattr(importer_parts, "PIECE_BYTES", 9_000)
+    whole, flat = load(f"{path}=sim/X"), load(f"{path}=sim/X", flat=True)
+    assert flat.candles is None
+    for name in ("venue", "symbol", "timeframe", "tick", "lot", "report", "sha256", "rejects", "rows", "span"):
+        assert getattr(whole, name) == getattr(flat, name), name
+    assert list(stream([flat])) == list(stream([whole]))
+    assert spoken(windows([flat], rows=100)) == list(stream([whole]))
+    assert symbol_plans([flat]) == symbol_plans([whole])
+
+
+def test_a_store_file_is_a_market_file(tmp_path: Path) -> None:
+    path = stored(tmp_path / "some", "BTC-USDT", minutes(500, 0, 1, holes=False))
+    found = load(str(path))
+    assert (found.venue, found.symbol, found.timeframe, found.rows) == ("sim", "BTC-USDT", "1m", 500)
+    assert (found.tick, found.lot) == (Decimal("0.01"), Decimal("0.01"))
+    assert (found.report.format, found.report.accepted, found.report.notes) == ("store", 500, ())
+    with pytest.raises(DataError, match="holds sim/BTC-USDT@1m, not ETH-USDT"):
+        load(f"{path}=sim/ETH-USDT")
+    with path.open("ab") as file:
+        file.write(b"torn")
+    (tmp_path / "some").rename(tmp_path / "some.store")
+    assert load(str(tmp_path / "some.store")).report.notes != ()
+
+
+def test_a_changed_store_file_is_an_error(tmp_path: Path) -> None:
+    path = stored(tmp_path / "a.store", "A", minutes(500, 0, 1, holes=False))
+    data_ = bytearray(path.read_bytes())
+    data_[1_000] ^= 4
+    path.write_bytes(data_)
+    with pytest.raises(StoreError, match="was changed"):
+        load(str(path))
+
+
+def test_stored_trades_are_the_trades_of_the_file(tmp_path: Path) -> None:
+    rows = ["timestamp,price,amount,side,id", *(f"{1_704_067_200 + i // 2},1.{i},2,buy,{i}" for i in range(50))]
+    file = load(f"{write(tmp_path, 'trades.csv', rows)}=sim/X")
+    with Writer(tmp_path / "trades.store", Series("sim", "X", None)) as writer:
+        writer.add(file.trades)
+    kept = load(str(tmp_path / "trades.store"))
+    assert (kept.timeframe, kept.tick, kept.lot) == (None, file.tick, file.lot)
+    assert list(stream([kept])) == list(stream([file]))
+    with pytest.raises(DataError, match="holds trades, which do not come in windows"):
+        next(windows([kept]))
