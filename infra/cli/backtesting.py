@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,11 @@ from actors.roster import check
 from actors.strategies import create
 from events.subjects import token
 from infra.backtest import data
-from infra.backtest.engine import backtest as play
+from infra.backtest.engine import CloseLast, play
+from infra.backtest.engine import backtest as backtest_of
 from infra.backtest.figures import as_json, figures
+from infra.backtest.parts import fits, parts
+from infra.backtest.result import Result
 from infra.cli.choosing import default_bots, placed, with_symbols
 from infra.cli.context import Context
 from infra.cli.exits import Exit, Failure
@@ -24,6 +27,8 @@ from infra.cli.screen import Screen, pairs
 from infra.config import Config
 from infra.session.audit import plan_on
 from infra.session.market import Stamped
+
+Run = Callable[[CloseLast, Callable[[int], None]], Result]
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -50,8 +55,12 @@ def backtest(context: Context, asked: Asked) -> int | Coroutine[Any, Any, int]:
             files.append(placed(data.load(spec), spec, config))
     symbols = with_symbols(config, files)
     plan = _plan(config, symbols, asked, screen)
-    rows = sum(len(one.candles if one.candles is not None else one.trades.ts) for one in files)
-    return _play(context, plan, data.stream(files), files, asked, rows)
+    rows = sum(one.rows for one in files)
+    if fits(plan, files):
+        told = parts(plan, files, close_last=asked.close_last)
+        return _play(context, lambda close, progress: play(plan, told, close_last=close, progress=progress), files,
+                     asked, rows)  # fmt: skip
+    return _play(context, _by_message(plan, data.stream(files)), files, asked, rows)
 
 
 async def _over_tape(context: Context, asked: Asked) -> int:
@@ -65,7 +74,11 @@ async def _over_tape(context: Context, asked: Asked) -> int:
     else:
         screen.say("With the plan that is recorded on the tape.", "dim")
         plan = _with_cash(recorded, asked.cash)
-    return _play(context, plan, stream, (), asked, None)
+    return _play(context, _by_message(plan, stream), (), asked, None)
+
+
+def _by_message(plan: Plan, stream: Iterable[Stamped]) -> Run:
+    return lambda close, progress: backtest_of(plan, stream, close_last=close, progress=progress)
 
 
 def _plan(config: Config, symbols: Sequence[SymbolPlan], asked: Asked, screen: Screen) -> Plan:
@@ -115,14 +128,13 @@ def _param(text: str) -> tuple[str, Any]:
 
 
 def _play(
-    context: Context, plan: Plan, stream: Iterable[Stamped], files: Sequence[data.MarketFile], asked: Asked,
-    total: int | None,
+    context: Context, run: Run, files: Sequence[data.MarketFile], asked: Asked, total: int | None
 ) -> int:  # fmt: skip
     from infra.backtest import report
 
     screen = context.screen
     with screen.progress("playing", total) as advance:
-        result = play(plan, stream, close_last="open" if asked.close_last else None, progress=lambda n: advance(n))
+        result = run("open" if asked.close_last else None, lambda done: advance(done))
     found = figures(result)
     folder = asked.out or Path("reports") / result.digest[:12]
     with screen.working("writing the report"):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from decimal import Decimal
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,7 +15,12 @@ from actors.plan import AccountPlan, BotPlan, Fees, FillModel, Limits, Plan, Siz
 from actors.strategies import Strategy, Target
 from events import subjects
 from events.block import Columns
+from events.decision import Decision
+from infra.backtest import data
+from infra.backtest.data import MarketFile
+from infra.backtest.engine import backtest, closing_last, messages, play
 from infra.backtest.parity import ParityError, assert_parity
+from infra.backtest.parts import fits, parts
 from tests.infra.columnar import DiceInColumns
 
 MINUTE = 60_000_000
@@ -124,8 +131,8 @@ def test_many_bots_on_many_symbols_share_an_account(seed: int, symbols: int, win
         {"strategy": DICE, "params": {"seed": seed + 2, "order": "limit"}, "sizing": Sizing(value=Decimal("0.5"))},
         {"strategy": "ema-cross", "params": {"fast": 3, "slow": 8}, "sizing": Sizing(value=Decimal("0.7"))},
     ]
-    data = {feed(n): walk(seed + n, 150, gaps=n == 1, garbage=n == 2) for n in range(symbols)}
-    assert_parity(plan(bots, symbols, limits=limits), data, windows=(window,))
+    candles = {feed(n): walk(seed + n, 150, gaps=n == 1, garbage=n == 2) for n in range(symbols)}
+    assert_parity(plan(bots, symbols, limits=limits), candles, windows=(window,))
 
 
 class Forgetful(DiceInColumns):
@@ -166,3 +173,61 @@ class Short(Strategy):
 def test_a_column_form_of_another_length_is_refused() -> None:
     with pytest.raises(ValueError, match="on_columns answered 99 rows of `target` to 100 candles"):
         assert_parity(f"{__name__}:Short", walk(4, 100), windows=(65_536,))
+
+
+def file(columns: Columns, symbol: str = "S0-USD") -> MarketFile:
+    return MarketFile("f.csv", "0", "sim", symbol, "1m", columns, None, None, None, SimpleNamespace(first_ts=0), ())
+
+
+def ids(stream: Iterable[tuple[int, str, Decision]]) -> list[tuple[int, str, str]]:
+    """A message's id stands for its content; contents with NaN equal nothing."""
+    return [(ts, actor, message.id) for ts, actor, message in stream]
+
+
+@pytest.mark.parametrize("rows", [1, 50, 10_000])
+@pytest.mark.parametrize("close_last", [False, True])
+def test_files_in_windows_say_what_the_stream_says(rows: int, close_last: bool) -> None:
+    """Files that overlap, that repeat rows and that differ in rows, of several instruments."""
+    one, two = walk(5, 300), walk(6, 200, gaps=True, garbage=True)
+    twisted = walk(5, 120)[slice(60, None)]
+    twisted.close[5] += 0.01
+    files = [file(one), file(one[slice(100, 180)]), file(twisted), file(two, "S1-USD")]
+    plain = plan([], 2)
+    assert fits(plain, files)
+    expected = list(data.stream(files))
+    if close_last:
+        expected = list(closing_last(plain, expected))
+    found: list[tuple[int, str, Decision]] = []
+    for part in parts(plain, files, rows=rows, close_last=close_last):
+        found += [part] if isinstance(part, tuple) else messages(plain, [part])
+    assert ids(found) == ids(expected)
+    part = ids(data.stream(files, start=START + 20 * MINUTE, end=START + 90 * MINUTE))
+    bounded = parts(plain, files, start=START + 20 * MINUTE, end=START + 90 * MINUTE, rows=rows)
+    assert ids(message for one in bounded for message in messages(plain, [one])) == part
+
+
+def test_what_does_not_fit_columns_is_known() -> None:
+    rows = walk(7, 10)
+    assert not fits(plan([], 1), [file(rows, "S9-USD")])
+    five = plan([], 1)
+    five = Plan(symbols=(SymbolPlan(venue="sim", symbol="S0-USD", base="5m"),), accounts=five.accounts)
+    assert not fits(five, [file(rows)])
+
+
+def test_higher_timeframes_go_message_by_message_to_the_same_end() -> None:
+    symbol = SymbolPlan(venue="sim", symbol="S0-USD", timeframes=("5m",))
+    bot = BotPlan(name="b", venue="sim", symbol="S0-USD", timeframe="5m", strategy=DICE, params={"seed": 1, "often": 2})
+    whole = Plan(symbols=(symbol,), bots=(bot,))
+    rows = walk(8, 600, gaps=True)
+    found, expected = play(whole, parts(whole, [file(rows)])), backtest(whole, data.stream([file(rows)]))
+    assert found.fills
+    assert (found.digest, found.entries, found.counts) == (expected.digest, expected.entries, expected.counts)
+    assert (found.curves["main"].equity == expected.curves["main"].equity).all()
+
+
+def test_without_a_digest_all_else_is_the_same() -> None:
+    whole = plan([{"strategy": DICE, "params": {"seed": 2}}])
+    rows = walk(9, 500)
+    found, expected = (play(whole, parts(whole, [file(rows)]), digest=digest) for digest in (False, True))
+    assert (found.digest, found.digests, len(expected.digest)) == ("", {}, 32)
+    assert (found.fills, found.decisions, found.entries) == (expected.fills, expected.decisions, expected.entries)
