@@ -12,8 +12,8 @@ from scripts.bench.case import Case, Goal
 from scripts.bench.market import CACHE, ETH, LONG_XAU, TRADES, XAU, Market
 from scripts.bench.work import ROOT, Sample, Work
 
-LONG_PAIR = ("--fast", "45", "--slow", "90")
-"""About 100 thousand orders in ten million rows."""
+LONG_PAIR = ("--fast", "45", "--slow", "90", "--flat")
+"""About 100 thousand orders in ten million rows, which are read piece by piece while they are played."""
 
 SUBJECTS = ("storage", "projection", "live", "packing", "startup")
 """Modules of this package that measure by themselves and print one object of figures."""

@@ -1,6 +1,6 @@
 """The backtest engine at the common work: EMA cross, long or flat, 1 unit, next open, fee 0.1 %, no slippage.
 
-`python -m scripts.bench.engine PATH MARKET [--rows N] [--fast N] [--slow N]` plays it once and prints one JSON object:
+`python -m scripts.bench.engine PATH MARKET [--flat] [--fast N] [--slow N]` plays it once and prints one JSON object:
 rows, trades, pnl, digest, and the seconds of import, load (file to columns), engine (columns to result).
 PATH: `event` asks the strategy candle by candle, `column` block by block; both over columns. `message` plays one
 message a candle through the loop that live lock-step has. With the market `eth-trades` every message is a trade, and
@@ -20,16 +20,12 @@ from decimal import Decimal  # noqa: E402
 from typing import Any  # noqa: E402
 
 from actors.plan import AccountPlan, BotPlan, Fees, FillModel, Plan, Sizing  # noqa: E402
-from events import subjects  # noqa: E402
 from infra.backtest import data  # noqa: E402
 from infra.backtest.engine import backtest, play  # noqa: E402
 from infra.backtest.result import Result  # noqa: E402
-from infra.session.market import candle_messages  # noqa: E402
 from scripts.bench.market import MARKETS, TRADES, TRADES_SPEC  # noqa: E402
 
 PATHS = ("column", "event", "message")
-WINDOW = 65_536
-"""Rows a window."""
 SPECS = {**{name: one.spec for name, one in MARKETS.items()}, TRADES: TRADES_SPEC}
 CASH = 1_000_000
 FEE = Decimal("0.001")
@@ -51,16 +47,11 @@ def plan(files: list[data.MarketFile], fast: int = 10, slow: int = 20) -> Plan:
     return Plan(symbols=data.symbol_plans(files), bots=bots, accounts=(account(),))
 
 
-def played(made: Plan, file: data.MarketFile, path: str, rows: int | None) -> Result:
+def played(made: Plan, file: data.MarketFile, path: str) -> Result:
     """The one place where the benchmark calls the engine."""
-    if file.candles is None:
-        return backtest(made, data.stream([file]))
-    columns = file.candles[slice(0, rows)]
     if path == "message":
-        return backtest(made, candle_messages(file.venue, file.symbol, "1m", columns))
-    feed = subjects.feed(file.venue, file.symbol)
-    windows = ({feed: columns[slice(first, first + WINDOW)]} for first in range(0, len(columns), WINDOW))
-    return play(made, windows, columns=path == "column")
+        return backtest(made, data.stream([file]))
+    return play(made, data.windows([file]), columns=path == "column")
 
 
 def outcome(result: Result) -> dict[str, Any]:
@@ -78,15 +69,14 @@ def outcome(result: Result) -> dict[str, Any]:
     }
 
 
-def measure(path: str, spec: str, rows: int | None, fast: int, slow: int) -> dict[str, Any]:
+def measure(path: str, spec: str, flat: bool, fast: int, slow: int) -> dict[str, Any]:
     imported = time.perf_counter()
-    file = data.load(spec)
+    file = data.load(spec, flat=flat)
     loaded = time.perf_counter()
-    result = played(plan([file], fast, slow), file, path, rows)
+    result = played(plan([file], fast, slow), file, path)
     ended = time.perf_counter()
-    trades = None if file.candles is not None else len(file.trades.ts)
     return {
-        "rows": trades or sum(one.bars for one in result.markets),
+        "rows": sum(one.bars for one in result.markets) if file.trades is None else len(file.trades.ts),
         **outcome(result),
         "import_s": imported - _EXEC,
         "load_s": loaded - imported,
@@ -98,11 +88,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("path", choices=PATHS)
     parser.add_argument("market", choices=sorted(SPECS))
-    parser.add_argument("--rows", type=int)
+    parser.add_argument("--flat", action="store_true", help="read piece by piece while it plays")
     parser.add_argument("--fast", type=int, default=10)
     parser.add_argument("--slow", type=int, default=20)
     args = parser.parse_args()
-    found = measure(args.path, SPECS[args.market], args.rows, args.fast, args.slow)
+    found = measure(args.path, SPECS[args.market], args.flat, args.fast, args.slow)
     sys.stdout.write(json.dumps(found) + "\n")
 
 

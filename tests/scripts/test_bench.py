@@ -7,9 +7,12 @@ import sys
 from pathlib import Path
 
 import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from scripts.bench import cases
+from scripts.bench import cases, engine, floor
 from scripts.bench.case import Case, Finding, Goal, agreed, folded, found, judge
 from scripts.bench.market import ETH, XAU
 from scripts.bench.peers.catalogue import PEERS
@@ -152,3 +155,21 @@ def test_a_chart_of_little(tmp_path: Path) -> None:
     draw(tmp_path / "a.png", [finding], done, [ETH.name, XAU.name])
     draw(tmp_path / "b.png", [Finding(name="x", error="no")], {}, [ETH.name])
     assert all((tmp_path / name).read_bytes().startswith(b"\x89PNG") for name in ("a.png", "b.png"))
+
+
+def test_every_path_of_the_engine_does_the_work_of_the_bare_loop(tmp_path: Path) -> None:
+    rows, random = 1_500, np.random.default_rng(7)
+    closes = np.round(1_000 + random.normal(0, 1, rows).cumsum(), 2)
+    opens = np.round(closes + random.normal(0, 0.3, rows), 2)
+    high, low = np.maximum(opens, closes) + 0.5, np.minimum(opens, closes) - 0.5
+    stamps = 1_700_000_040_000 + 60_000 * np.arange(rows)
+    columns = {"timestamp": stamps, "open": opens, "high": high, "low": low, "close": closes}
+    path = tmp_path / "walk.parquet"
+    pq.write_table(pa.table({**columns, "volume": np.full(rows, 100.0)}), path)
+    bare = floor.cross(opens.tolist(), closes.tolist())
+    assert bare["trades"] > 20
+    for flat in (False, True):
+        for way in engine.PATHS:
+            sample = engine.measure(way, f"{path}=bench/ETH-USDT@1m", flat, 10, 20)
+            assert not Oracle(bare["trades"], bare["pnl"], 1e-6).difference(sample)
+            assert sample["rows"] == rows
