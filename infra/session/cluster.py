@@ -38,6 +38,8 @@ def start(dashboard: bool, port: int = 8265) -> str:
     """Starts Ray on this machine, or joins the one that RAY_ADDRESS names. Returns the dashboard's address or ''."""
     # The trading processes share the driver's environment; telemetry to outside is not ours to send.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # Ray runs its workers at niceness 15, behind everything else on the machine: here they are what it is for.
+    os.environ.setdefault("RAY_worker_niceness", "0")
     shared = os.environ.get("RAY_ADDRESS")
     # No event passes through Ray's object store, and our actors ask for no CPU: the numbers only keep Ray from
     # taking a third of the memory and from warning of more processes than cores.

@@ -12,6 +12,9 @@ from infra.tapes.jetstream import JetStreamTape
 from projections.shell import Projector
 
 
+NICENESS = 10  # what is read later must not take the machine from what trades now
+
+
 class ProjectorWorker:
     """What the Ray actor runs. `run` owns the loop; whoever supervises it calls it again after an exception."""
 
@@ -21,6 +24,7 @@ class ProjectorWorker:
 
     async def run(self) -> None:
         """Returns only by an exception. A database that is away is none: it is waited for."""
+        os.setpriority(os.PRIO_PROCESS, 0, NICENESS)
         tape = await JetStreamTape.connect(self._url, self._tape, replicas=self._replicas, create=False)
         self._projector = Projector(self._dsn, tape)
         try:
