@@ -102,13 +102,14 @@ def main() -> int:
     cases.prepare(chosen.works)
     started = datetime.now(UTC)
     before = machine.machine()
-    with console.status("") as status:
 
-        def say(work: Work) -> None:
-            status.update(f"measuring {work.name}")
+    def say(work: Work, one: Done, number: int) -> None:
+        last = one.samples[-1] if one.samples else {}
+        said = f"[red]{one.error[:200]}[/]" if one.error else f"{last['process_s']:.1f} s"
+        console.print(f"round {number + 1} of {rounds}: {work.name}: {said}", highlight=False)
 
-        done = measured(chosen.works, rounds, args.lock, say)
-        subjects = measured(chosen.subjects, min(rounds, cases.SUBJECT_ROUNDS), args.lock, say)
+    done = measured(chosen.works, rounds, args.lock, say)
+    subjects = measured(chosen.subjects, min(rounds, cases.SUBJECT_ROUNDS), args.lock, say)
     lines = findings(chosen, done, subjects)
     lines += [Finding(name=name, error=reason) for name, reason in absent.items()]
     record = {

@@ -10,10 +10,9 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Self
 
 import msgspec
 
@@ -21,6 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 OUTPUT_KEPT = 4_000
 """Characters of a failed command's stderr that are kept."""
 
+HELD_S = 20.0
 Sample = dict[str, Any]
 
 
@@ -145,32 +145,51 @@ def _amount(value: Any) -> str:
     return "no" if value is None else f"{value:,}" if isinstance(value, int) else f"{value:,.4f}"
 
 
-@contextmanager
-def alone(lock: Path | None) -> Iterator[None]:
-    """Holds the lock, so that measurements of several people on one machine do not overlap."""
-    if lock is None:
-        yield
-        return
-    with lock.open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+class Turn:
+    """The lock of a machine on which several people measure: kept for some runs on end, for `HELD_S` and the run that
+    is then under way, so that what is compared lies close together. Without a file it locks nothing."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._file = path.open("a") if path is not None else None
+        self._since: float | None = None
+
+    def begin(self) -> None:
+        if self._file is not None and self._since is None:
+            fcntl.flock(self._file, fcntl.LOCK_EX)
+            self._since = time.monotonic()
+
+    def end(self) -> None:
+        if self._file is not None and self._since is not None and time.monotonic() - self._since > HELD_S:
+            fcntl.flock(self._file, fcntl.LOCK_UN)
+            self._since = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._file is not None:
+            self._file.close()  # and with it goes the lock
 
 
-def measured(works: Sequence[Work], rounds: int, lock: Path | None, said: Any = None) -> dict[str, Done]:
+def measured(
+    works: Sequence[Work], rounds: int, lock: Path | None, said: Callable[[Work, Done, int], None] | None = None
+) -> dict[str, Done]:
     """Every work once a round, forward in one round and backward in the next, so that a slow minute hits all alike.
 
-    A work that failed is not tried again. `said(work)` is told what is run.
+    A work that failed is not tried again. `said(work, done, number)` is told of every run that is over.
     """
     found = {work.name: Done(work) for work in works}
-    for number in range(rounds):
-        for work in works if number % 2 == 0 else reversed(works):
-            done = found[work.name]
-            if done.error or (work.rounds_max is not None and number >= work.rounds_max):
-                continue
-            if said is not None:
-                said(work)
-            with alone(lock):
+    with Turn(lock) as turn:
+        for number in range(rounds):
+            for work in works if number % 2 == 0 else reversed(works):
+                done = found[work.name]
+                if done.error or (work.rounds_max is not None and number >= work.rounds_max):
+                    continue
+                turn.begin()
                 _once(done)
+                turn.end()
+                if said is not None:
+                    said(work, done, number)
     return found
 
 

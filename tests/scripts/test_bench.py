@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import sys
 from pathlib import Path
@@ -59,10 +60,31 @@ def test_rounds_go_forward_and_back_and_a_failed_work_is_not_tried_again() -> No
         saying("b", "raise SystemExit(1)"),
         msgspec.structs.replace(fixed("c", x=2), rounds_max=1),
     ]
-    done = measured(works, 3, None, lambda work: order.append(work.name))
+    done = measured(works, 3, None, lambda work, done, number: order.append(work.name))
     assert order == ["a", "b", "c", "a", "a"]
     assert [len(done[name].samples) for name in "abc"] == [3, 0, 1]
     assert done["b"].error
+
+
+def test_a_lock_is_held_for_some_runs_and_given_back(tmp_path: Path) -> None:
+    lock = tmp_path / "lock"
+    free: list[bool] = []
+
+    def ask(work: Work, done: Done, number: int) -> None:
+        free.append(_free(lock))
+
+    measured([fixed("a", x=1), fixed("b", x=2)], 2, lock, ask)
+    assert free == [False] * 4
+    assert _free(lock)
+
+
+def _free(lock: Path) -> bool:
+    with lock.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
 
 
 def test_an_oracle_that_binds_fails_the_work_and_one_that_does_not_is_shown() -> None:
