@@ -25,13 +25,13 @@ from infra.backtest import chunks
 from infra.backtest.naming import Named, named
 from infra.backtest.steps import Steps, step_of
 from infra.session.market import Stamped, candle_messages, merged
-from infra.store.layout import MAGIC
 
 VENUES = {"binance-klines": "binance", "binance-trades": "binance", "kraken-ohlcvt": "kraken",
           "kraken-trades": "kraken", "kraken-rest": "kraken", "histdata-m1": "histdata", "fxcm": "fxcm",
           "mt4": "mt4", "mt5": "mt5"}  # fmt: skip
 VENUE = "data"
 """Where neither the caller nor the file says."""
+_STORE = b"TTSTORE1"  # the MAGIC of `infra.store`, which is loaded only where such a file is
 _STREAM_ROWS = 8_192  # as Python objects they take 2 MB
 
 
@@ -187,8 +187,8 @@ def is_store(path: Path) -> bool:
     if path.suffix == ".store":
         return True
     with path.open("rb") as file:
-        file.seek(max(0, file.seek(0, 2) - len(MAGIC)))
-        return file.read() == MAGIC
+        file.seek(max(0, file.seek(0, 2) - len(_STORE)))
+        return file.read() == _STORE
 
 
 def _stored(wanted: Spec, flat: bool) -> MarketFile:
