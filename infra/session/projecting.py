@@ -11,7 +11,6 @@ from infra.services import Endpoints
 from infra.tapes.jetstream import JetStreamTape
 from projections.shell import Projector
 
-
 NICENESS = 10  # what is read later must not take the machine from what trades now
 
 

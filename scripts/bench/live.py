@@ -66,7 +66,7 @@ def config(folder: Path) -> Config:
         data_dir=str(folder),
         session=SessionSettings(dashboard=False),
         symbols=(SymbolPlan(venue="sim", symbol="A"),),
-        bots=(BotPlan(name="b", venue="sim", symbol="A", strategy=f"scripts.bench.live:InAndOut",
+        bots=(BotPlan(name="b", venue="sim", symbol="A", strategy="scripts.bench.live:InAndOut",
                       sizing=Sizing(method="quantity", value=Decimal(1))),),
         accounts=(AccountPlan(),),
     )  # fmt: skip
