@@ -10,7 +10,7 @@ from typing import cast
 from events.decision import Recorded
 from events.market import CandleBlock
 
-BATCH = 50_000  # facts, or rows of candle blocks, a transaction: when behind, its fixed costs vanish
+BATCH = 25_000  # facts, or rows of candle blocks, a transaction: when behind, its fixed costs vanish
 LINGER_S = 0.02  # a live batch waits this long for more: at most 50 transactions a second
 
 

@@ -35,7 +35,7 @@ _ANYONES: dict[type[Fact], tuple[tuple[str, View], ...]] = {
 """Facts that mean the same whoever says them."""
 
 _OWN: dict[str, dict[type[Fact], tuple[tuple[str, View], ...]]] = {
-    "feed": dict.fromkeys(market.FEED, (("feeds", market.feed),)),
+    "feed": {kind: (("feeds", view),) for kind, view in market.FEED.items()},
     "market": {
         m.Candle: (("candles", market.candle), ("money", money.marked)),
         m.CandleBackfilled: (("candles", market.candle),),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from events.block import unpack
@@ -24,7 +25,7 @@ from events.market import (
 )
 
 from .candles import NEVER, Block, cell
-from .rows import Rows, moment
+from .rows import FIRST, LAST, Row, Rows, moment
 from .state import State
 
 _ORIGINS = {Candle: cell("live"), CandleBackfilled: cell("backfilled"), CandleRevised: cell("revised")}
@@ -45,21 +46,26 @@ def block(state: State, rows: Rows, entry: Recorded, n: int, fact: CandleBlock) 
 
 def feed(state: State, rows: Rows, entry: Recorded, n: int, fact: Any) -> None:
     """The newest event of each feed, whatever it is; its row is made when the batch ends."""
-    key = (fact.venue, fact.symbol)
     last = fact.ts
-    if isinstance(fact, CandleBlock):
-        columns = unpack(fact)
-        if not len(columns):
-            return
+    if not FIRST <= last <= LAST:
+        moment(last)
+    rows.feeds[fact.venue, fact.symbol] = (type(fact), last, entry.seq, entry.known_at)
+
+
+def feed_block(state: State, rows: Rows, entry: Recorded, n: int, fact: CandleBlock) -> None:
+    columns = unpack(fact)
+    if len(columns):
         last = int(columns.ts[-1])
-    moment(last)
-    if isinstance(fact, FeedOpened):
-        opened = (moment(fact.ts), moment(fact.complete_from), None, None)
-        rows.merge("feeds", key, kind(fact), None, *opened, entry.seq, moment(entry.known_at))
-    elif isinstance(fact, FeedInterrupted):
-        interrupted = (None, None, moment(fact.ts), fact.reason)
-        rows.merge("feeds", key, kind(fact), None, *interrupted, entry.seq, moment(entry.known_at))
-    rows.feeds[key] = (type(fact), last, entry.seq, entry.known_at)
+        moment(last)
+        rows.feeds[fact.venue, fact.symbol] = (type(fact), last, entry.seq, entry.known_at)
+
+
+def feed_state(state: State, rows: Rows, entry: Recorded, n: int, fact: FeedOpened | FeedInterrupted) -> None:
+    known: Row = (moment(fact.ts), fact.reason) if isinstance(fact, FeedInterrupted) else (None, None)
+    opened = (moment(fact.ts), moment(fact.complete_from)) if isinstance(fact, FeedOpened) else (None, None)
+    end = (entry.seq, moment(entry.known_at))
+    rows.merge("feeds", (fact.venue, fact.symbol), kind(fact), None, *opened, *known, *end)
+    feed(state, rows, entry, n, fact)
 
 
 def settle_feeds(rows: Rows) -> None:
@@ -79,16 +85,10 @@ def flagged(state: State, rows: Rows, entry: Recorded, n: int, fact: DataFlagged
     rows.add("data_quality", entry.seq, n, fact.venue, fact.symbol, at, fact.issue, fact.detail, known_at)
 
 
-FEED: tuple[type[Fact], ...] = (
-    Trade,
-    Quote,
-    Book,
-    Candle,
-    CandleBackfilled,
-    CandleRevised,
-    CandleBlock,
-    FeedOpened,
-    FeedHeartbeat,
-    FeedInterrupted,
-)
-"""What feeds say."""
+FEED: dict[type[Fact], Callable[..., None]] = {
+    **dict.fromkeys((Trade, Quote, Book, Candle, CandleBackfilled, CandleRevised, FeedHeartbeat), feed),
+    CandleBlock: feed_block,
+    FeedOpened: feed_state,
+    FeedInterrupted: feed_state,
+}
+"""What feeds say, and what is made of it."""

@@ -12,7 +12,7 @@ from events.timeframe import MINUTE
 from events.trading import Fill
 
 from .orders import READ
-from .rows import Row, Rows, moment
+from .rows import FIRST, LAST, Row, Rows, moment
 from .state import ZERO, Account, Holder, Market, MarketKey, Position, State
 
 
@@ -36,9 +36,10 @@ def restricted(state: State, rows: Rows, entry: Recorded, n: int, fact: TradingR
 
 def marked(state: State, rows: Rows, entry: Recorded, n: int, fact: Candle) -> None:
     """The newest close is the mark of its market. Late bars, which nobody could have traded on, mark nothing."""
-    moment(fact.ts)
+    if not FIRST <= fact.ts <= LAST:
+        moment(fact.ts)
     key = (fact.venue, fact.symbol)
-    market = _market(state, key)
+    market = state.markets.get(key) or _market(state, key)
     if fact.ts < market.ts:
         return
     if not isfinite(fact.close):
@@ -51,11 +52,13 @@ def marked(state: State, rows: Rows, entry: Recorded, n: int, fact: Candle) -> N
     market.mark = mark
     if before is None or mark == before:
         return
-    for (name, _), position in market.positions.items():
-        state.accounts[name].held += position.qty * (mark - before)
+    touched = {}
     for holder, position in market.positions.items():
+        account = touched[holder[0]] = state.accounts[holder[0]]
+        account.held += position.qty * (mark - before)
         _put_position(rows, entry, holder, key, position, mark, fact.ts)
-        _put_equity(rows, entry, holder[0], state.accounts[holder[0]], fact.ts)
+    for name, account in touched.items():
+        _put_equity(rows, entry, name, account, fact.ts)
 
 
 def filled(state: State, rows: Rows, entry: Recorded, n: int, fact: Fill) -> None:
@@ -159,7 +162,8 @@ def _put_trade(rows: Rows, entry: Recorded, n: int, trip: Position, long: bool, 
 def _put_position(
     rows: Rows, entry: Recorded, holder: Holder, key: MarketKey, position: Position, mark: Decimal, ts: int
 ) -> None:
-    rows.later("positions", holder + key, _position_row, holder + key, position, mark, ts, entry.seq)
+    place = holder + key
+    rows.later("positions", place, _position_row, (place, position, mark, ts, entry.seq))
 
 
 def _position_row(key: Row, position: Position, mark: Decimal, ts: int, seq: int) -> Row:
@@ -169,11 +173,11 @@ def _position_row(key: Row, position: Position, mark: Decimal, ts: int, seq: int
 
 
 def _put_equity(rows: Rows, entry: Recorded, name: str, account: Account, ts: int) -> None:
-    equity = account.equity
+    equity = account.cash + account.held
     if equity > account.peak:
         account.peak = equity
     key = (name, moment(-(-ts // MINUTE) * MINUTE))
-    rows.later("equity", key, _equity_row, key, account.cash, equity, account.peak, entry.seq)
+    rows.later("equity", key, _equity_row, (key, account.cash, equity, account.peak, entry.seq))
     _put_account(rows, entry, name, account, ts)
 
 
@@ -183,7 +187,7 @@ def _equity_row(key: Row, cash: Decimal, equity: Decimal, peak: Decimal, seq: in
 
 
 def _put_account(rows: Rows, entry: Recorded, name: str, account: Account, ts: int) -> None:
-    rows.later("accounts", (name,), _account_row, name, account, ts, entry.seq)
+    rows.later("accounts", (name,), _account_row, (name, account, ts, entry.seq))
 
 
 def _account_row(name: str, account: Account, ts: int, seq: int) -> Row:

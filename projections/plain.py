@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from decimal import Decimal
 from functools import cache
-from operator import attrgetter
 from types import NoneType
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 import msgspec
 
@@ -38,59 +37,27 @@ def check(fact: Fact) -> None:
 
 @cache
 def doubtful(kind: type[Fact]) -> Callable[[Any], bool]:
-    """Says quickly of facts of a type whether `check` has to look at one."""
-    texts, integers, numbers, lists, others = _by_type(kind)
-    if others:
-        return lambda fact: True
-
-    def doubt(fact: Any) -> bool:
-        if "\0" in "".join(texts(fact)):
-            return True
-        for integer in integers(fact):
-            if integer is not None and not -_INT_MAX <= integer < _INT_MAX:
-                return True
-        if numbers is not None:
-            for number in numbers(fact):
-                if number is not None and not -_DIGITS_MAX < number.adjusted() < _DIGITS_MAX:
-                    return True
-        return any("\0" in "".join(items) for items in lists(fact))
-
-    return doubt
+    """Says quickly of facts of a type whether `check` has to look at one: an expression made for the type."""
+    terms = [term for field in msgspec.structs.fields(kind) if (term := _doubt(field.name, field.type))]
+    names = {"TOO_LARGE": _INT_MAX, "DIGITS": _DIGITS_MAX}
+    return cast("Callable[[Any], bool]", eval(f"lambda fact: {' or '.join(terms) or 'False'}", names))
 
 
-_Getter = Callable[[Any], tuple[Any, ...]]
-_TYPES: tuple[Any, ...] = (str, int, Decimal, tuple[str, ...])
-
-
-def _by_type(kind: type[Fact]) -> tuple[_Getter, _Getter, _Getter | None, _Getter, list[str]]:
-    """How to get all text, integers, numbers and lists of text of a fact; and the fields that are none of these."""
-    names: dict[Any, list[str]] = {one: [] for one in _TYPES}
-    others: list[str] = []
-    for field in msgspec.structs.fields(kind):
-        one = _optional(field.type)
-        if one in names:
-            names[one].append(field.name)
-        elif not _leaves(one) <= _HARMLESS:
-            others.append(field.name)
-    texts, integers, numbers, lists = (_getter(names[one]) for one in _TYPES)
-    return texts, integers, numbers if names[Decimal] else None, lists, others
-
-
-def _optional(annotation: Any) -> Any:
-    """What a number is when it is not None."""
-    found = set(get_args(annotation)) - {NoneType}
-    return found.pop() if found in ({int}, {Decimal}) else annotation
+def _doubt(name: str, annotation: Any) -> str:
+    """When a field is doubtful, in Python; '' for never."""
+    value, kinds = f"fact.{name}", set(get_args(annotation)) - {NoneType}
+    optional = f"{value} is not None and "
+    if annotation is str:
+        return f"'\\0' in {value}"
+    if annotation is int or kinds == {int}:
+        return f"({optional if kinds else ''}not -TOO_LARGE <= {value} < TOO_LARGE)"
+    if annotation is Decimal or kinds == {Decimal}:
+        return f"({optional if kinds else ''}not -DIGITS < {value}.adjusted() < DIGITS)"
+    if annotation == tuple[str, ...]:
+        return f"'\\0' in ''.join({value})"
+    return "" if _leaves(annotation) <= _HARMLESS else "True"
 
 
 def _leaves(annotation: Any) -> set[Any]:
     parts = get_args(annotation)
     return set().union(*map(_leaves, parts)) if parts else {annotation}
-
-
-def _getter(names: list[str]) -> _Getter:
-    if len(names) > 1:
-        return attrgetter(*names)
-    if not names:
-        return lambda fact: ()
-    get = attrgetter(*names)
-    return lambda fact: (get(fact),)

@@ -16,6 +16,8 @@ from .tables import tables
 Row = tuple[Any, ...]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+FIRST, LAST = -62_135_596_800_000_000, 253_402_300_799_999_999
+"""The years 1 to 9999 in µs: what `moment` takes."""
 
 
 @lru_cache(maxsize=4096)
@@ -40,7 +42,7 @@ class Rows:
     def add(self, table: str, *row: Any) -> None:
         self.logs[table].append(row)
 
-    def later(self, table: str, key: Row, build: Callable[..., Row], *args: Any) -> None:
+    def later(self, table: str, key: Row, build: Callable[..., Row], args: Row) -> None:
         """The newest row of a key, built at the end of the batch: of many versions only the last one is."""
         self.latest[table][key] = (build, args)
 

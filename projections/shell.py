@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-import re
 import time
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
@@ -23,9 +22,9 @@ from .batches import BATCH, LINGER_S, batched, closing, no_collection, weight_of
 from .fold import PROJECTION, VERSION, add, fold, parked, settle
 from .outcome import Overtaken, ProjectionError, RebuildNeeded, RebuildReport, Swapped, another_tape
 from .rows import Rows
-from .schemas import beside, schema_of
+from .schemas import beside, clear_the_way, dropped, schema_of
 from .state import State, restored, saved
-from .statements import LOAD, MOVE, creation, hashing, quoted, search_path, stages, swap
+from .statements import LOAD, MOVE, creation, hashing, search_path, stages, swap
 from .tables import sql, tables
 from .writing import Heap, Writer
 
@@ -38,6 +37,7 @@ log = logging.getLogger("tickertape.projections")
 
 _SWAPS_MAX = 100  # catching up with a live projector takes a fraction of LINGER_S
 _BREATHE = 200  # entries folded, about a millisecond, between two looks at a batch that is being written
+_COLLECT = 16  # batches after which cycles are looked for: connection and tasks leave few
 _LOST = (psycopg.OperationalError, psycopg.InterfaceError)
 _REFUSED = (psycopg.DataError, ValueError, ArithmeticError, StructError)
 _OPTIONS: dict[str, Any] = {"connect_timeout": 10, "keepalives_idle": 10, "application_name": "tickertape projector"}
@@ -94,7 +94,12 @@ async def table_hashes(dsn: str, *, schema: str = "tickertape") -> dict[str, str
 
 
 async def rebuild(
-    dsn: str, tape: Tape, progress: Callable[[int, int], None] | None = None, *, schema: str | None = None
+    dsn: str,
+    tape: Tape,
+    progress: Callable[[int, int], None] | None = None,
+    *,
+    schema: str | None = None,
+    batch: int = BATCH,
 ) -> RebuildReport:
     """Projects the whole tape into new tables beside the old ones, which serve meanwhile, and swaps them in.
 
@@ -102,20 +107,32 @@ async def rebuild(
     reached, sequence of the end). Raises ProjectionError where another rebuild is at work.
     """
     began = time.perf_counter()
-    generation = uuid.uuid4().hex
     schema = schema or schema_of(tape.name)
-    new = beside(schema, generation)
+    told = progress or (lambda at, end: None)
     async with await psycopg.AsyncConnection.connect(dsn, autocommit=True, **_OPTIONS) as connection:
-        await _clear_the_way(connection, schema)
-        heaps = await _make_schema(connection, new, tape.name, generation, heaps=True)
-        # Nothing of this is seen before the swap, whose commit makes all that was written before it durable too.
-        await connection.execute("SET synchronous_commit = off")
-        store = Store(connection, new, Heap(connection) if heaps else None)
-        await store.load()
-        kept = await _swapped_in(store, schema, tape, lambda at, end: progress(at, end) if progress else None)
+        store = await _beside(connection, schema, tape, heaps=True)
+        try:
+            kept = await _swapped_in(store, schema, tape, told, batch)
+        except _REFUSED as error:  # of what was kept back to the end, when it is too late to say of which entry it is
+            log.warning("the database refuses a row (%s): once more, with keys from the beginning", error)
+            store = await _beside(connection, schema, tape, heaps=False)
+            kept = await _swapped_in(store, schema, tape, told, batch)
         await connection.execute("SELECT pg_advisory_unlock_all()")
         took = time.perf_counter() - began
         return RebuildReport(store.seq, store.entries, store.facts, store.parked, took, kept)
+
+
+async def _beside(connection: Connection, schema: str, tape: Tape, *, heaps: bool) -> Store:
+    """New, empty tables."""
+    await clear_the_way(connection, schema)
+    generation = uuid.uuid4().hex
+    new = beside(schema, generation)
+    heaps = await _make_schema(connection, new, tape.name, generation, heaps=heaps)
+    # Nothing of this is seen before the swap, whose commit makes all that was written before it durable too.
+    await connection.execute("SET synchronous_commit = off")
+    store = Store(connection, new, Heap(connection) if heaps else None)
+    await store.load()
+    return store
 
 
 class Store:
@@ -145,16 +162,18 @@ class Store:
 
     async def catch_up(self, tape: Tape, batch: int = BATCH) -> None:
         """Projects what is on the tape now. While a batch is written, the next one is read and folded."""
-        writing, before = None, list[Recorded]()
+        writing, before, count = None, list[Recorded](), 0
         try:
             with no_collection():
                 async with aclosing(batched(tape.read(after=self.seq), batch)) as stored:
                     async for entries in stored:
+                        count += 1
+                        if count % _COLLECT == 0:
+                            gc.collect(1)
                         ahead = await self._folded(entries, self.state)
                         if writing is not None and not await self._wrote(writing, before):
                             ahead = await self._folded(entries, self.state)
                         writing, before = asyncio.create_task(self._commit(*ahead, entries)), entries
-                        gc.collect(1)
                 if writing is not None:
                     await self._wrote(writing, before)
         finally:
@@ -324,17 +343,7 @@ async def _features(connection: Connection) -> str:
     return "timescale" if licence == "timescale" else "apache"
 
 
-async def _clear_the_way(connection: Connection, schema: str) -> None:
-    """Takes the lock of rebuilds, and removes what a rebuild that died has left."""
-    if not await one(connection, b"SELECT pg_try_advisory_lock(hashtext(%s))", f"tickertape rebuild {schema}"):
-        raise ProjectionError("another rebuild is at work on these tables: wait for it to end")
-    pattern = f"^{re.escape(schema)}~[0-9a-f]{{12}}(_old)?$"
-    left = await connection.execute("SELECT nspname FROM pg_namespace WHERE nspname ~ %s", (pattern,))
-    for (name,) in await left.fetchall():
-        await _dropped(connection, name)
-
-
-async def _swapped_in(store: Store, schema: str, tape: Tape, progress: Callable[[int, int], None]) -> str:
+async def _swapped_in(store: Store, schema: str, tape: Tape, progress: Callable[[int, int], None], batch: int) -> str:
     """Catches up until the new tables are no older than the old ones, and swaps them in one transaction.
 
     Returns the schema of the old tables where it has to stay.
@@ -343,10 +352,10 @@ async def _swapped_in(store: Store, schema: str, tape: Tape, progress: Callable[
     for _ in range(_SWAPS_MAX):
         end = await tape.end()
         store.reached = lambda at, end=end: progress(at, max(at, end))  # type: ignore[misc]
-        await store.catch_up(tape)
+        await store.catch_up(tape, batch)
         if isinstance(store.writer, Heap):
             await store.complete()
-            await store.catch_up(tape)
+            await store.catch_up(tape, batch)
         await connection.execute("RESET synchronous_commit")
         async with connection.transaction():
             at = await locked(connection, schema)
@@ -357,7 +366,7 @@ async def _swapped_in(store: Store, schema: str, tape: Tape, progress: Callable[
                 break
     else:
         raise ProjectionError("the live projector stays ahead of the rebuild: try again when less happens")
-    return old if old and not await _dropped(connection, old) else ""
+    return old if old and not await dropped(connection, old) else ""
 
 
 async def _rename(connection: Connection, schema: str, new: str, old: str) -> None:
@@ -372,14 +381,3 @@ async def _rename(connection: Connection, schema: str, new: str, old: str) -> No
                 await connection.execute(view.encode())
         except psycopg.Error as error:
             log.warning("a view of another schema still reads the old tables: %s (%s)", view.split(" AS ")[0], error)
-
-
-async def _dropped(connection: Connection, old: str) -> bool:
-    """Whether nothing outside reads the old tables any more, so that they could go."""
-    found = await connection.execute(sql("outside_readers").encode(), {"schema": old})
-    readers = [name for (name,) in await found.fetchall()]
-    if readers:
-        log.warning("the old tables stay in the schema %s, because %s reads them", old, ", ".join(readers))
-        return False
-    await connection.execute(f"DROP SCHEMA {quoted(old)} CASCADE".encode())
-    return True
