@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import fnmatch
 import json
+import statistics
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -23,6 +24,9 @@ from scripts.bench.case import Case, Finding, agreed, folded, found
 from scripts.bench.market import ETH, TRADES, XAU
 from scripts.bench.table import by_rate, draw, findings_table, works_table
 from scripts.bench.work import ROOT, Done, Work, measured
+
+BUSY = 0.2
+"""Cores that others may keep busy before it is said."""
 
 LINE = 140
 """Characters a line where the output is no terminal."""
@@ -140,6 +144,11 @@ def show(console: Console, lines: Sequence[Finding], done: Mapping[str, Done], f
             console.print(f"[red]{one.name}[/] failed: ", one.error, markup=True, highlight=False)
         elif one.note:
             console.print(f"{one.name}: ", one.note, markup=False, highlight=False)
+    others = [sample["others"] for one in done.values() for sample in one.samples]
+    if others and statistics.median(others) > BUSY:
+        console.print(
+            f"[yellow]something else kept {statistics.median(others):.1f} cores busy meanwhile: trust ratios only"
+        )
     console.print(f"every sample is in {folder / 'bench.json'}, the chart in {folder / 'bench.png'}")
 
 

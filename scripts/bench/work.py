@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import resource
 import statistics
 import subprocess
 import tempfile
@@ -73,12 +74,17 @@ class Failed(Exception):
 
 
 def run(work: Work) -> Sample:
-    """Runs it once. Adds `process_s`, from exec to exit, and `peak_mb`, the largest resident set of the process or of
-    one that it waited for. Raises Failed."""
+    """Runs it once. Adds `process_s`, from exec to exit, `cpu_s` of that, `others`, the cores that all else on the
+    machine kept busy meanwhile, and `peak_mb`, the largest resident set of the process or of one that it waited for.
+
+    Raises Failed.
+    """
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
-        started = time.perf_counter()
-        code, peak_kb, late = _wait(work, out, err)
+        started, busy = time.perf_counter(), _busy_s()
+        code, used, late = _wait(work, out, err)
         seconds = time.perf_counter() - started
+        cpu = used.ru_utime + used.ru_stime
+        others = max(_busy_s() - busy - cpu, 0.0) / seconds
         printed, complaint = _text(out), _text(err)
     if late:
         raise Failed(f"{work.name} took longer than {work.timeout_s:g} s")
@@ -89,14 +95,15 @@ def run(work: Work) -> Sample:
         raise Failed(f"{work.name} printed no JSON object: {printed.strip()[-OUTPUT_KEPT:]}")
     if work.shape is not None:
         sample = work.shape(sample)
-    sample = {"process_s": seconds, "peak_mb": peak_kb / 1024, **sample}
+    cost = {"process_s": seconds, "cpu_s": cpu, "others": others, "peak_mb": used.ru_maxrss / 1024}
+    sample = {**cost, **sample}
     if sample.get("rows") and sample.get("engine_s"):
         sample["rate"] = sample["rows"] * sample.get("runs", 1) / sample["engine_s"]
     return sample
 
 
-def _wait(work: Work, out: IO[str], err: IO[str]) -> tuple[int, int, bool]:
-    """(exit code, peak kB, whether it was killed for being late).
+def _wait(work: Work, out: IO[str], err: IO[str]) -> tuple[int, resource.struct_rusage, bool]:
+    """(exit code, what it used, whether it was killed for being late).
 
     The kernel counts the set of the forking process into the child's peak, so this one stays small: nothing heavy is
     imported before the last measurement.
@@ -120,7 +127,17 @@ def _wait(work: Work, out: IO[str], err: IO[str]) -> tuple[int, int, bool]:
     finally:
         timer.cancel()
     process.returncode = os.waitstatus_to_exitcode(status)
-    return process.returncode, used.ru_maxrss, late.is_set()
+    return process.returncode, used, late.is_set()
+
+
+def _busy_s() -> float:
+    """Processor seconds that were not idle since the machine started, of all cores; 0 where the kernel does not say."""
+    try:
+        fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]
+    except OSError:
+        return 0.0
+    user, nice, system, _, _, irq, soft, steal = map(int, fields)
+    return (user + nice + system + irq + soft + steal) / os.sysconf("SC_CLK_TCK")
 
 
 def _text(file: IO[str]) -> str:
