@@ -191,10 +191,10 @@ class Lane:
         self.catch_up(end)
         for holder in self.holders:
             holder.see(self.rows, end)
-        last = np.flatnonzero(self.judged.heard[-1:])
+        heard = np.flatnonzero(self.judged.heard)
         for listener in self.listeners:
-            if listener.columnar and last.size:
-                self.recall(listener, end - 1)
+            if listener.columnar and heard.size:
+                self.recall(listener, int(heard[-1]))
             listener.keep()
             listener.asked = None
         self.candles = []
