@@ -7,14 +7,16 @@ from math import isfinite
 import msgspec
 
 from actors.decider import Poison
-from actors.plan import BotPlan
+from actors.plan import BotPlan, SymbolPlan
 from actors.strategies import FLAT, Position, Strategy, Target, create
+from actors.symbol import rules as symbol_rules
+from actors.symbol import validation
 from events import subjects
 from events.block import candles, unpack
 from events.control import BotPaused, BotResumed, BotStarted, PauseBot, ResumeBot, Unreadable
 from events.decision import Recorded
 from events.fact import Fact
-from events.market import Candle, CandleBlock
+from events.market import Candle, CandleBlock, Trade
 from events.trading import Fill, OrderCancelled, OrderRejected, RiskRefused, Signal
 
 _LEVELS = ("stop", "take_profit", "trail", "limit", "trigger")
@@ -26,6 +28,7 @@ class BotState(msgspec.Struct):
     """`wanted` is what was signalled last, at `asked`; `wish` is what the strategy answered to the entry at hand.
 
     `undone`: what was wanted did not come about, so even the same wish is a new one. `learnt`: the newest candle shown.
+    `heard`: the time of the newest trade shown; `ids`: of all that were shown of that time.
     """
 
     strategy: Strategy
@@ -35,24 +38,34 @@ class BotState(msgspec.Struct):
     asked: int = 0
     undone: bool = False
     learnt: int = 0
+    heard: int = 0
+    ids: dict[str, None] = {}
     price: float = 0.0
     started: bool = False
     paused: bool = False
 
 
 class BotDecider:
-    """From candles to the position a bot wants."""
+    """From candles to the position a bot wants; and from trades, where `symbol` makes its bars of them and the strategy
+    has `on_trade`."""
 
     version = 1
 
-    def __init__(self, plan: BotPlan) -> None:
+    def __init__(self, plan: BotPlan, symbol: SymbolPlan | None = None) -> None:
         self.plan = plan
         self.actor = subjects.bot(plan.name)
         self.market = subjects.market(plan.venue, plan.symbol)
         self.account = subjects.account(plan.account)
         self.inbox: tuple[str, ...] = (f"{self.market}.>", f"{self.account}.>", f"{subjects.COMMAND}.>")
         # Created once here, so that a wrong name or parameter is known before anything runs.
-        self._strategy_version = type(create(plan.strategy, plan.params)).version
+        strategy = type(create(plan.strategy, plan.params))
+        self._strategy_version = strategy.version
+        self.feed = subjects.feed(plan.venue, plan.symbol)
+        # What a trade must be to count, as for the symbol's own actor: feeds are raw. None: it hears no trades.
+        self.door: symbol_rules.Rules | None = None
+        if strategy.hears_trades() and symbol is not None and symbol.source == "trades":
+            self.door = symbol_rules.Rules(symbol, jump=0.0)
+            self.inbox = (*self.inbox, f"{self.feed}.trade")
 
     def initial(self) -> BotState:
         return BotState(create(self.plan.strategy, self.plan.params))
@@ -64,6 +77,9 @@ class BotDecider:
         match fact:
             case Candle():
                 return actor == self.market and fact.timeframe == self.plan.timeframe
+            case Trade():
+                door = self.door
+                return door is not None and actor == self.feed and validation.trade_fault(door, fact) is None
             case CandleBlock():
                 return actor == self.market and fact.timeframe == self.plan.timeframe
             case Fill() | RiskRefused() | OrderRejected():
@@ -73,8 +89,9 @@ class BotDecider:
             case PauseBot() | ResumeBot():
                 return fact.bot in ("*", self.plan.name)
             case Unreadable():
-                # An unreadable command is for the quarantine: it must not be a way to stop every bot at once.
-                return actor != subjects.COMMAND
+                # An unreadable command is for the quarantine: it must not be a way to stop every bot at once. So is
+                # garbage on a raw feed.
+                return actor not in (subjects.COMMAND, self.feed)
             case _:
                 return False
 
@@ -88,6 +105,10 @@ class BotDecider:
                     # Of several candles in one message only the newest can still be acted on; all are learnt from.
                     state.price, state.learnt = fact.close, max(state.learnt, fact.ts)
                     state.wish = state.strategy.on_candle(fact, state.position) or state.wish
+                case Trade():
+                    if is_next(state, fact):
+                        state.price = fact.price
+                        state.wish = state.strategy.on_trade(fact, state.position) or state.wish
                 case Fill():
                     self._filled(state, fact)
                 case CandleBlock():
@@ -123,7 +144,7 @@ class BotDecider:
         ts = entry.decision.ts
         for fact in entry.decision.facts:
             match fact:
-                case Candle() if not state.started and not facts and self._hears(entry.actor, fact):
+                case Candle() | Trade() if not state.started and not facts and self._hears(entry.actor, fact):
                     facts.append(self._started(ts))
                 case PauseBot() if not state.paused and self._hears(entry.actor, fact):
                     facts.append(BotPaused(self.plan.name, ts, fact.reason))
@@ -173,6 +194,19 @@ class BotDecider:
 def is_news(state: BotState, wish: Target | None) -> bool:
     """Whether a wish makes the bot signal."""
     return wish is not None and not state.paused and (state.undone or not _same(wish, state.wanted))
+
+
+def is_next(state: BotState, trade: Trade) -> bool:
+    """Whether a trade is to be shown, and takes note of it: one that is late, or comes again, is not."""
+    if trade.ts < state.heard:
+        return False
+    if trade.ts > state.heard:
+        state.heard, state.ids = trade.ts, {}
+    if trade.id:
+        if trade.id in state.ids:
+            return False
+        state.ids[trade.id] = None
+    return True
 
 
 def _stands(state: BotState) -> bool:

@@ -30,7 +30,8 @@ def deciders(plan: Plan) -> tuple[Decider[Any], ...]:
         traded = {(bot.venue, bot.symbol) for bot in own}
         markets = tuple(symbol.plan for symbol in symbols if (symbol.plan.venue, symbol.plan.symbol) in traded)
         accounts.append(AccountDecider(account, markets, own))
-    traders: list[Decider[Any]] = [BotDecider(bot) for bot in bots]
+    known = {(symbol.plan.venue, symbol.plan.symbol): symbol.plan for symbol in symbols}
+    traders: list[Decider[Any]] = [BotDecider(bot, known[bot.venue, bot.symbol]) for bot in bots]
     return (*symbols, *accounts, *traders)
 
 

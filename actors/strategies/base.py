@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from events.market import Candle
+from events.market import Candle, Trade
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -50,8 +50,25 @@ class Strategy:
     version: ClassVar[int] = 1
 
     def on_candle(self, candle: Candle, position: Position) -> Target | None:
-        """Called once per complete candle of the bot's timeframe, in order. None: nothing new is wanted."""
+        """Called once per complete candle of the bot's timeframe, in order. None: nothing new is wanted.
+
+        One that has `on_trade` may do without.
+        """
+        if self.hears_trades():
+            return None
         raise NotImplementedError(f"{type(self).__name__} must say what it wants in on_candle(candle, position)")
+
+    def on_trade(self, trade: Trade, position: Position) -> Target | None:
+        """Called once per trade, in order of time, where the symbol's bars are made of trades (`source = "trades"`).
+
+        A trade that ends a bar comes before that bar. One that is older than a trade shown before, or comes again, is
+        left out. A strategy that does not define this method hears no trades, and pays nothing for them.
+        """
+        raise NotImplementedError
+
+    @classmethod
+    def hears_trades(cls) -> bool:
+        return cls.on_trade is not Strategy.on_trade
 
     def __eq__(self, other: object) -> bool:
         return type(other) is type(self) and _parts(other) == _parts(self)
