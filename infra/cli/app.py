@@ -111,6 +111,9 @@ def backtest(
     ] = None,
     strategy: Annotated[str | None, Option(metavar="NAME", help="Instead of the configured bots.")] = None,
     param: Annotated[list[str] | None, Option(metavar="K=V", help="A parameter of the strategy.")] = None,
+    period: Annotated[str | None, Option(metavar="FROM..TO", help="Only candles that close after FROM, up to TO.")] = (
+        None
+    ),
     cash: Annotated[str | None, Option(metavar="N", help="Cash at the start.")] = None,
     out: Annotated[Path | None, Option(metavar="DIR", help="Folder of the report (reports/...).")] = None,
     close_last: Annotated[bool, Option("--close-last", help="Close what is open at the open of the last bar.")] = False,
@@ -123,8 +126,55 @@ def backtest(
     """Play stored market data through the same actors as live, in memory, and write a report."""
     from infra.cli.backtesting import Asked, backtest
 
-    asked = Asked(tuple(data or ()), strategy, tuple(param or ()), cash, out, close_last)
+    asked = Asked(tuple(data or ()), strategy, tuple(param or ()), cash, out, close_last, period)
     Context(config, tape, data_dir, json, debug).run(lambda context: backtest(context, asked))
+
+
+@app.command(epilog=HELP)
+def sweep(
+    data: Annotated[
+        list[str] | None,
+        Option(
+            metavar="FILE[=VENUE/SYMBOL[@TF]]", help="Market data; may be repeated: each instrument is played alone."
+        ),
+    ] = None,
+    strategy: Annotated[str | None, Option(metavar="NAME", help="Instead of the configured bots.")] = None,
+    param: Annotated[
+        list[str] | None, Option(metavar="K=VALUES", help="fast=5..14, slow=20..38:2 or short=true,false; repeat it.")
+    ] = None,
+    where: Annotated[
+        list[str] | None, Option(metavar="CONDITION", help="Only combinations that hold it: 'fast * 2 <= slow'.")
+    ] = None,
+    symbol: Annotated[list[str] | None, Option(metavar="S", help="Only these of the files' symbols.")] = None,
+    period: Annotated[
+        list[str] | None, Option(metavar="FROM..TO", help="Play this period; several are played one by one.")
+    ] = None,
+    periods: Annotated[
+        str | None, Option(metavar="yearly|monthly|weekly|daily|N", help="Cut the data into periods.")
+    ] = None,
+    cash: Annotated[str | None, Option(metavar="N", help="Cash at the start.")] = None,
+    close_last: Annotated[bool, Option("--close-last", help="Close what is open at the open of the last bar.")] = False,
+    rank: Annotated[str, Option(metavar="FIGURE", help="net_profit, sharpe, max_drawdown, ...")] = "net_profit",
+    top: Annotated[int, Option(min=1, max=10_000, metavar="N", help="How many runs to show.")] = 20,
+    jobs: Annotated[int | None, Option(min=1, max=1_024, metavar="N", help="Processes (as many as cores).")] = None,
+    out: Annotated[Path | None, Option(metavar="DIR", help="Folder of the results (reports/sweep-...).")] = None,
+    no_digest: Annotated[bool, Option("--no-digest", help="Do not work out digests: faster.")] = False,
+    heat: Annotated[str | None, Option(metavar="X,Y", help="Axes of the heat map (those with most values).")] = None,
+    heat_by: Annotated[str, Option(metavar="median|best", help="How runs that share a cell become one.")] = "median",
+    config: ConfigFile = None,
+    data_dir: DataDir = None,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Play one strategy over many parameters, symbols and periods on all cores, and rank them. It can be resumed."""
+    from infra.cli.sweeping import Asked, sweep
+
+    asked = Asked(
+        data=tuple(data or ()), strategy=strategy, params=tuple(param or ()), where=tuple(where or ()),
+        symbols=tuple(symbol or ()), period=tuple(period or ()), periods=periods, cash=cash, close_last=close_last,
+        rank=rank, top=top, jobs=jobs, out=out, digest=not no_digest, heat=heat, heat_by=heat_by,
+    )  # fmt: skip
+    Context(config, None, data_dir, json, debug).run(lambda context: sweep(context, asked))
 
 
 @app.command(epilog=HELP)

@@ -27,6 +27,7 @@ from infra.cli.screen import Screen, pairs
 from infra.config import Config
 from infra.session.audit import plan_on
 from infra.session.market import Stamped
+from infra.sweep.periods import Period, period
 
 Run = Callable[[CloseLast, Callable[[int], None]], Result]
 
@@ -40,11 +41,12 @@ class Asked(msgspec.Struct, frozen=True):
     cash: str | None
     out: Path | None
     close_last: bool
+    period: str | None = None
 
 
 def backtest(context: Context, asked: Asked) -> int | Coroutine[Any, Any, int]:
     """Over files, or over what the feeds of a tape have said."""
-    if asked.params and asked.strategy is None:
+    if asked.params and asked.strategy is None and not context.config().bots:
         raise Failure("--param belongs to a --strategy: name it as well, as in --strategy ema-cross --param fast=10")
     if not asked.data:
         return _over_tape(context, asked)
@@ -54,13 +56,14 @@ def backtest(context: Context, asked: Asked) -> int | Coroutine[Any, Any, int]:
         with screen.working(f"reading {spec}"):
             files.append(placed(data.load(spec), spec, config))
     symbols = with_symbols(config, files)
-    plan = _plan(config, symbols, asked, screen)
-    rows = sum(one.rows for one in files)
+    plan = planned(config, symbols, asked, screen)
+    bounds = _bounds(asked)
+    rows = sum(one.rows for one in files) if asked.period is None else None
     if fits(plan, files):
-        told = parts(plan, files, close_last=asked.close_last)
+        told = parts(plan, files, start=bounds.start, end=bounds.end, close_last=asked.close_last)
         return _play(context, lambda close, progress: play(plan, told, close_last=close, progress=progress), files,
                      asked, rows)  # fmt: skip
-    return _play(context, _by_message(plan, data.stream(files)), files, asked, rows)
+    return _play(context, _by_message(plan, data.stream(files, start=bounds.start, end=bounds.end)), files, asked, rows)
 
 
 async def _over_tape(context: Context, asked: Asked) -> int:
@@ -69,8 +72,10 @@ async def _over_tape(context: Context, asked: Asked) -> int:
         recorded = await plan_on(tape) if not config.symbols else config.plan()
         with screen.working(f"reading tape {tape.name}"):
             stream = await data.from_tape(tape, venues=sorted({one.venue for one in recorded.symbols}))
+    bounds = _bounds(asked)
+    stream = (one for one in stream if bounds.holds(one[0]))
     if config.symbols or asked.strategy is not None:
-        plan = _plan(config, recorded.symbols, asked, screen)
+        plan = planned(config, recorded.symbols, asked, screen)
     else:
         screen.say("With the plan that is recorded on the tape.", "dim")
         plan = _with_cash(recorded, asked.cash)
@@ -81,12 +86,17 @@ def _by_message(plan: Plan, stream: Iterable[Stamped]) -> Run:
     return lambda close, progress: backtest_of(plan, stream, close_last=close, progress=progress)
 
 
-def _plan(config: Config, symbols: Sequence[SymbolPlan], asked: Asked, screen: Screen) -> Plan:
-    """The configured plan; the strategy that was asked for, on every symbol; or the default bots."""
+def _bounds(asked: Asked) -> Period:
+    return Period() if asked.period is None else period(asked.period)
+
+
+def planned(config: Config, symbols: Sequence[SymbolPlan], asked: Asked, screen: Screen) -> Plan:
+    """The strategy that was asked for, on every symbol; or the configured bots, with the parameters that were asked
+    for; or the default ones. Raises Failure, BadPlan, UnknownStrategy."""
     bots = config.bots
     account = config.accounts[0].name
+    params = dict(_param(one) for one in asked.params)
     if asked.strategy is not None:
-        params = dict(_param(one) for one in asked.params)
         create(asked.strategy, params)
         short = asked.strategy.rpartition(":")[2].lower()
         bots = tuple(
@@ -94,7 +104,9 @@ def _plan(config: Config, symbols: Sequence[SymbolPlan], asked: Asked, screen: S
                     timeframe=one.base, strategy=asked.strategy, params=params)
             for one in symbols
         )  # fmt: skip
-    elif not bots:
+    elif bots:
+        bots = tuple(msgspec.structs.replace(bot, params={**bot.params, **params}) for bot in bots)
+    else:
         bots = tuple(bot for one in symbols for bot in default_bots(one, account))
         names = ", ".join(sorted({bot.strategy for bot in bots}))
         screen.say(f"No bots are configured, so each symbol gets the default ones ({names}); choose with --strategy.")

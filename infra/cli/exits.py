@@ -41,6 +41,7 @@ class Failure(Exception):
 KNOWN: dict[str, Exit] = {
     "infra.config.ConfigError": Exit.BAD_INPUT,
     "infra.importers.model.ImportError_": Exit.BAD_INPUT,
+    "infra.sweep.errors.SweepError": Exit.BAD_INPUT,
     "infra.session.audit.NoSession": Exit.BAD_INPUT,
     "infra.session.opening.SessionError": Exit.BAD_INPUT,
     "infra.session.cluster.Halted": Exit.HALTED,

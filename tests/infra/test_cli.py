@@ -21,8 +21,8 @@ from infra.cli.values import clock, duration, moment, number, size
 from infra.cli.words import line
 from tests.infra.cli_tape import ROOT, Cli
 
-COMMANDS = ("run", "serve", "address", "import", "backtest", "verify", "replay", "rebuild", "status", "tail", "stop",
-            "pause", "resume")  # fmt: skip
+COMMANDS = ("run", "serve", "address", "import", "backtest", "sweep", "verify", "replay", "rebuild", "status", "tail",
+            "stop", "pause", "resume")  # fmt: skip
 
 
 @pytest.fixture

@@ -1,0 +1,163 @@
+"""The figures of a run that a table ranks, straight from its result: the same numbers as a report's, for less work."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from math import isfinite
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from events.block import Floats, Ints
+from events.timeframe import DAY
+from events.trading import Fill
+from infra.backtest import kpis
+from infra.backtest.result import Curve, Result
+
+_BLOCK = 512
+_NOTHING = 1e-13  # of what was traded; rounding errors of sums of floats stay below
+
+
+class Summary(msgspec.Struct, frozen=True, kw_only=True):
+    """Names and meanings are those of a report's figures (README of `infra.backtest`), of all accounts together.
+
+    Money and ratios of trades are float sums here: they agree with the report's to some 12 digits. None: the data do
+    not determine it.
+    """
+
+    bars: int
+    trades: int
+    net_profit: float
+    total_return: float | None
+    max_drawdown: float | None
+    sharpe: float | None
+    sortino: float | None
+    win_rate: float | None
+    profit_factor: float | None
+    expectancy: float | None
+    exposure: float | None
+    fees: float
+    final: float
+
+
+SMALLER_IS_BETTER = frozenset({"fees", "exposure"})
+FIGURES: tuple[str, ...] = Summary.__struct_fields__
+"""What runs can be ranked by; the larger, the better, but for those named above. Drawdowns are negative."""
+
+
+def better(figure: str, value: float) -> float:
+    """The larger, the better."""
+    return -value if figure in SMALLER_IS_BETTER else value
+
+
+class Summarizer:
+    """For many results over the same candles: what follows from the time stamps alone is worked out once."""
+
+    def __init__(self, continuous: bool) -> None:
+        """`continuous`: the market trades on weekends (`kpis.is_continuous`)."""
+        self._continuous = continuous
+        self._ts: Ints | None = None
+        self._days: Ints = np.empty(0, np.int64)
+        self._periods = 0
+
+    def __call__(self, result: Result) -> Summary:
+        """Accounts of several currencies have no figures together: those are of the first account."""
+        curves = list(result.curves.values())
+        curve = kpis.combined(curves) if len(curves) > 1 else curves[0]
+        curve = curve if curve is not None else curves[0]
+        points = len(curve)
+        final = float(curve.equity[-1]) if points else curve.start
+        returns, periods = self._daily(curve)
+        pnl, fees = trade_results(result.fills)
+        wins, lost = pnl[pnl > 0], float(-pnl[pnl < 0].sum())
+        return Summary(
+            bars=sum(one.bars for one in result.markets),
+            trades=len(pnl),
+            net_profit=float(pnl.sum()),
+            total_return=final / curve.start - 1 if curve.start > 0 else None,
+            max_drawdown=max_drawdown(curve),
+            sharpe=kpis.sharpe(returns, periods),
+            sortino=kpis.sortino(returns, periods),
+            win_rate=len(wins) / len(pnl) if len(pnl) else None,
+            profit_factor=_finite(float(wins.sum()) / lost) if lost > 0 else None,
+            expectancy=float(pnl.mean()) if len(pnl) else None,
+            exposure=float(np.count_nonzero(curve.held)) / points if points else None,
+            fees=fees,
+            final=final,
+        )
+
+    def _daily(self, curve: Curve) -> tuple[Floats, int]:
+        """`kpis.daily`, which the last points of all days are enough for."""
+        ts = curve.ts
+        if self._ts is None or not (ts is self._ts or np.array_equal(ts, self._ts)):
+            number = (ts - 1) // DAY
+            ends = np.flatnonzero(number[1:] != number[:-1])
+            self._ts, self._days = ts, np.unique(np.concatenate(([0], ends, [len(ts) - 1]))) if len(ts) else ends
+        places = self._days
+        few = Curve(curve.currency, curve.start, ts[places], curve.equity[places], curve.gross[:0], curve.held[:0])
+        return kpis.daily(few, continuous=self._continuous)
+
+
+def max_drawdown(curve: Curve) -> float | None:
+    """The deepest fall below the highest equity so far (the start is one): a fraction, 0 or negative.
+
+    The blocks that may hold it are told from their extremes, so that most points are looked at only for these.
+    """
+    equity, rows = curve.equity, len(curve)
+    if not rows or curve.start <= 0:
+        return 0.0 if rows else None
+    starts = np.arange(0, rows, _BLOCK)
+    high, low = np.maximum.reduceat(equity, starts), np.minimum.reduceat(equity, starts)
+    before = np.maximum(np.concatenate(([curve.start], np.maximum.accumulate(high)[:-1])), curve.start)
+    bound = np.where(low >= 0, low / np.maximum(before, high), low / before) - 1
+    deepest = 0.0
+    for block in np.argsort(bound, kind="stable").tolist():
+        if bound[block] >= deepest:
+            break
+        part = equity[starts[block] : starts[block] + _BLOCK]
+        peaks = np.maximum(np.maximum.accumulate(part), before[block])
+        deepest = min(deepest, float((part / peaks).min()) - 1)
+    return deepest
+
+
+def trade_results(fills: Iterable[Fill]) -> tuple[Floats, float]:
+    """(profit after fees of every round trip that was closed, fees of all fills).
+
+    Round trips as in `infra.backtest.trips`: from flat to flat, a fill that crosses zero ends one and begins the next.
+    """
+    groups: dict[tuple[str, str, str, str], list[Fill]] = {}
+    for fill in fills:
+        groups.setdefault((fill.account, fill.bot, fill.venue, fill.symbol), []).append(fill)
+    found, fees = [np.empty(0, np.float64)], 0.0
+    for own in groups.values():
+        position = np.array([float(one.position) for one in own])
+        qty, price, fee = (np.array([float(getattr(one, name)) for one in own]) for name in ("qty", "price", "fee"))
+        side = np.array([1.0 if one.side == "buy" else -1.0 for one in own])
+        fees += float(fee.sum())
+        found.append(_closed(position, side * qty, price, fee))
+    return np.concatenate(found), fees
+
+
+def _closed(position: Floats, signed: Floats, price: Floats, fee: Floats) -> Floats:
+    """Profits of closed trips of one bot. `position` as it is after each fill."""
+    before: Floats = np.concatenate(([0.0], position[:-1]))
+    crosses: NDArray[np.bool_] = before * position < 0
+    # What a fill does beyond flat belongs to the next trip, with its part of the fee.
+    beyond = np.where(crosses, position, 0.0)
+    share = np.where(crosses, fee * np.abs(beyond / signed), 0.0)
+    flow = -(signed - beyond) * price - (fee - share)
+    carried = -beyond * price - share
+    ends = np.flatnonzero((position == 0) | crosses)
+    if not len(ends):
+        return np.empty(0, np.float64)
+    starts, flow = np.concatenate(([0], ends[:-1] + 1)), flow[: ends[-1] + 1]
+    found: Floats = np.add.reduceat(flow, starts)
+    found[1:] += carried[ends[:-1]]
+    # What is nothing in decimals is not quite nothing in floats; a win or a loss is at least a tick times a lot.
+    found[np.abs(found) < _NOTHING * np.add.reduceat(np.abs(flow), starts)] = 0.0
+    return found
+
+
+def _finite(value: float) -> float | None:
+    return value if isfinite(value) else None
