@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing, contextmanager
-from typing import cast
+from typing import Protocol, cast, runtime_checkable
 
 from events.decision import Recorded
 from events.market import CandleBlock
+from events.tape import Tape
 
 BATCH = 25_000  # facts, or rows of candle blocks, a transaction: when behind, its fixed costs vanish
 LINGER_S = 0.02  # a live batch waits this long for more: at most 50 transactions a second
@@ -22,18 +24,37 @@ def weight_of(entry: Recorded) -> int:
     return weight
 
 
-async def batched(entries: AsyncIterator[Recorded], weight: int) -> AsyncGenerator[list[Recorded], None]:
-    """Batches of at least `weight`; the last one is what is left."""
-    batch, so_far = [], 0
-    async with closing(entries) as stored:
-        async for entry in stored:
-            batch.append(entry)
-            so_far += weight_of(entry)
+@runtime_checkable
+class Paged(Protocol):
+    """A tape that gives what it holds in pages: to await every single entry takes longer than to read it."""
+
+    def pages(self, *, after: int = 0) -> Iterator[list[Recorded]]: ...
+
+
+async def batched(tape: Tape, after: int, weight: int) -> AsyncGenerator[list[Recorded], None]:
+    """What is on the tape now, in batches of at least `weight`; the last one is what is left."""
+    batch: list[Recorded] = []
+    so_far = 0
+    async with aclosing(_pages(tape, after)) as stored:
+        async for page in stored:
+            batch += page
+            so_far += sum(map(weight_of, page))
             if so_far >= weight:
                 yield batch
                 batch, so_far = [], 0
     if batch:
         yield batch
+
+
+async def _pages(tape: Tape, after: int) -> AsyncGenerator[list[Recorded], None]:
+    if isinstance(tape, Paged):
+        for page in tape.pages(after=after):
+            yield page
+            await asyncio.sleep(0)  # a batch that is being written goes on
+        return
+    async with closing(tape.read(after=after)) as stored:
+        async for entry in stored:
+            yield [entry]
 
 
 def closing(entries: AsyncIterator[Recorded]) -> aclosing[AsyncGenerator[Recorded, None]]:

@@ -6,6 +6,7 @@ others are `late`, and are written after the fresh ones.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from struct import Struct
 from typing import NamedTuple
@@ -15,7 +16,7 @@ import numpy as np
 from events.block import Columns
 from events.market import Candle, CandleBackfilled, CandleRevised
 
-from .state import SeriesKey
+from .state import Market, MarketKey, SeriesKey
 
 NEVER = -(2**63)
 HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
@@ -23,8 +24,6 @@ TRAILER = b"\xff\xff"
 _FIELDS = 13
 _POSTGRES_EPOCH = 946_684_800_000_000  # 2000-01-01, in µs since 1970
 _MIN, _MAX = -62_135_596_800_000_000, 253_402_300_799_999_999  # the years 1 to 9999, as in `rows`
-_BAR = Struct(">iqidididididiq")
-_BAR_WITHOUT_COUNT = Struct(">iqidididididi")
 _SIZE = Struct(">i")
 _END = Struct(">iqiq")
 _NO_VALUE = -1  # in the place of a size
@@ -40,15 +39,41 @@ class Block(NamedTuple):
 
 
 class Series:
-    """One series' rows of a batch. `first`, `last`: of all its rows in the batch; `added`: how many are fresh."""
+    """One series' rows of a batch. `first`, `last`: of all its rows in the batch; `added`: how many are fresh; `high`:
+    the newest close time of the series so far, also of batches before."""
 
-    def __init__(self, prefix: bytes) -> None:
-        self.prefix = prefix
+    def __init__(self, key: SeriesKey, high: int) -> None:
+        self.prefix, self.high = _prefix(key), high
+        self.place: MarketKey = key[:2]
+        self.market: Market | None = None
+        """The state of its market, where a view has looked it up."""
         self.fresh: dict[int, bytes] = {}
         self.blocks: list[bytes] = []
         self.late: dict[int, bytes] = {}
         self.first, self.last = -NEVER, NEVER
         self.added = self.seq = self.known_at = 0
+
+    def row(self, bar: Bar, origin: bytes, seq: int, known_at: int) -> bytes:
+        """A row of COPY; `origin`: as `cell` makes it."""
+        prefix, count = self.prefix, bar.count
+        pack = _row(len(prefix), len(origin), count is not None)
+        values = (
+            prefix, 8, bar.ts - _POSTGRES_EPOCH, 8, bar.open, 8, bar.high, 8, bar.low, 8, bar.close, 8, bar.volume
+        )  # fmt: skip
+        end = (origin, 8, seq, 8, known_at - _POSTGRES_EPOCH)
+        return pack(*values, _NO_VALUE, *end) if count is None else pack(*values, 8, count, *end)
+
+    def newer(self, bar: Bar, origin: bytes, seq: int, known_at: int) -> None:
+        """A bar behind all others, of a time that is known to be possible."""
+        ts = bar.ts
+        self.fresh[ts] = self.row(bar, origin, seq, known_at)
+        self.added += 1
+        self.seq, self.known_at = seq, known_at
+        self.high = ts
+        if ts < self.first:
+            self.first = ts
+        if ts > self.last:
+            self.last = ts
 
 
 class Candles:
@@ -57,59 +82,41 @@ class Candles:
     def __init__(self) -> None:
         self.series: dict[SeriesKey, Series] = {}
 
-    def add(self, key: SeriesKey, high: int, bar: Bar, origin: bytes, seq: int, known_at: int) -> int:
-        """`high` is the newest close time of the series so far; returns what it is now. `origin`: as `cell` makes it.
+    def at(self, key: SeriesKey, known: Mapping[SeriesKey, int]) -> Series:
+        """`known`: the newest close time of each series before this batch."""
+        series = self.series.get(key)
+        if series is None:
+            series = self.series[key] = Series(key, known.get(key, NEVER))
+        return series
 
-        Raises ValueError for times that cannot be read back.
-        """
-        ts, count = bar.ts, bar.count
-        if not _MIN <= ts <= _MAX:
-            checked(ts)
-        series = self.series.get(key) or self._series(key)
-        values = (ts - _POSTGRES_EPOCH, 8, bar.open, 8, bar.high, 8, bar.low, 8, bar.close, 8, bar.volume)
-        middle = _BAR_WITHOUT_COUNT.pack(8, *values, _NO_VALUE) if count is None else _BAR.pack(8, *values, 8, count)
-        row = series.prefix + middle + origin + _END.pack(8, seq, 8, known_at - _POSTGRES_EPOCH)
+    def add(self, series: Series, bar: Bar, origin: bytes, seq: int, known_at: int) -> None:
+        """A bar of a time that `checked` has let pass."""
+        ts = bar.ts
+        if ts > series.high:
+            series.newer(bar, origin, seq, known_at)
+            return
+        row = series.row(bar, origin, seq, known_at)
         series.seq, series.known_at = seq, known_at
-        if ts < series.first:
-            series.first = ts
-        if ts > series.last:
-            series.last = ts
-        if ts > high:
-            series.fresh[ts] = row
-            series.added += 1
-            return ts
+        series.first, series.last = min(series.first, ts), max(series.last, ts)
         if ts in series.fresh and ts not in series.late:
             series.fresh[ts] = row
         else:
             series.late[ts] = row
-        return high
 
-    def add_block(self, key: SeriesKey, high: int, block: Block) -> int:
+    def add_block(self, series: Series, block: Block) -> None:
+        """Of a block that `sound` has let pass."""
         ts = block.columns.ts
-        if not len(ts):
-            return high
-        first, last = int(ts[0]), int(ts[-1])
-        checked(first)
-        checked(last)
-        if (np.diff(ts) <= 0).any():
-            raise ValueError("close times of a block are not strictly increasing")
-        series = self.series.get(key) or self._series(key)
         rows = _packed(series.prefix, block)
         size = len(rows) // len(ts)
-        late = int(np.searchsorted(ts, high, side="right"))
+        late = int(np.searchsorted(ts, series.high, side="right"))
         for place in range(late):
             series.late[int(ts[place])] = rows[place * size : place * size + size]
-        series.first, series.last = min(series.first, first), max(series.last, last)
+        series.first, series.last = min(series.first, int(ts[0])), max(series.last, int(ts[-1]))
         series.seq, series.known_at = block.seq, block.known_at
         if late < len(ts):
             series.blocks.append(rows[late * size :] if late else rows)
             series.added += len(ts) - late
-            return last
-        return high
-
-    def _series(self, key: SeriesKey) -> Series:
-        made = self.series[key] = Series(_prefix(key))
-        return made
+            series.high = int(ts[-1])
 
     def fresh(self) -> list[bytes]:
         """Pieces of a binary COPY, without its header and trailer."""
@@ -128,12 +135,26 @@ def checked(ts: int) -> None:
         raise ValueError(f"the time {ts} µs is outside of the years 1 to 9999")
 
 
+def sound(columns: Columns) -> None:
+    """Raises ValueError where times cannot be read back or do not increase."""
+    checked(int(columns.ts[0]))
+    checked(int(columns.ts[-1]))
+    if (np.diff(columns.ts) <= 0).any():
+        raise ValueError("close times of a block are not strictly increasing")
+
+
 def cell(value: str) -> bytes:
     """A field of type text: its size and its bytes."""
     data = value.encode()
     if b"\0" in data:
         raise ValueError("PostgreSQL text cannot hold a zero byte")
     return _SIZE.pack(len(data)) + data
+
+
+@lru_cache(maxsize=1024)
+def _row(prefix: int, origin: int, counted: bool) -> Callable[..., bytes]:
+    """Packs a whole row at once, each value behind its size; a count that is missing has a size and no value."""
+    return Struct(f">{prefix}siqidididididi{'q' if counted else ''}{origin}siqiq").pack
 
 
 @lru_cache(maxsize=65_536)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from decimal import Context, localcontext
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from events import control as c
 from events import market as m
@@ -13,7 +13,7 @@ from events import trading as t
 from events.decision import Recorded
 from events.fact import Fact
 
-from . import control, market, money, orders
+from . import control, market, money, orders, usual
 from .plain import check, doubtful
 from .rows import Rows
 from .state import State
@@ -77,10 +77,29 @@ _OWN: dict[str, dict[type[Fact], tuple[tuple[str, View], ...]]] = {
 """By the entity that may say it: a candle on a feed is not a validated one."""
 
 
+_USUAL: dict[tuple[str, type[Fact]], Callable[[State, Rows, Recorded, Any], bool]] = {
+    ("market", m.Candle): usual.candle
+}
+"""Tried first; what it answers False to, having done nothing, goes to the views."""
+
+
+class Wanted(NamedTuple):
+    """What is made of facts of one type that one entity says."""
+
+    doubtful: Callable[[Any], bool]
+    usual: Callable[[State, Rows, Recorded, Any], bool] | None
+    views: tuple[tuple[str, View], ...]
+
+
 @lru_cache(maxsize=65_536)
-def _views(actor: str) -> dict[type[Fact], tuple[Callable[[Any], bool], tuple[tuple[str, View], ...]]]:
-    found = {**_ANYONES, **_OWN.get(actor.partition(".")[0], {})}
-    return {kind: (doubtful(kind), views) for kind, views in found.items()}
+def _views(actor: str) -> dict[type[Fact], Wanted]:
+    return _views_of(actor.partition(".")[0])
+
+
+@lru_cache
+def _views_of(entity: str) -> dict[type[Fact], Wanted]:
+    found = {**_ANYONES, **_OWN.get(entity, {})}
+    return {kind: Wanted(doubtful(kind), _USUAL.get((entity, kind)), views) for kind, views in found.items()}
 
 
 def fold(state: State, entries: Iterable[Recorded]) -> Rows:
@@ -100,13 +119,16 @@ def add(state: State, rows: Rows, entries: Iterable[Recorded]) -> None:
                 wanted = views.get(type(fact))
                 if wanted is None:
                     continue
-                if wanted[0](fact):
+                is_doubtful, is_usual, heard = wanted
+                if is_doubtful(fact):
                     try:
                         check(fact)
                     except ValueError as error:
                         rows.park(entry.seq, n, "all", str(error))
                         continue
-                for name, view in wanted[1]:
+                elif is_usual is not None and is_usual(state, rows, entry, fact):
+                    continue
+                for name, view in heard:
                     try:
                         view(state, rows, entry, n, fact)
                     except Exception as error:  # whatever it is, the other views go on, and the table says so
@@ -117,6 +139,7 @@ def settle(state: State, rows: Rows) -> None:
     """Makes of the batch's last values what was put off."""
     with localcontext(_EXACT):
         market.settle_feeds(rows)
+        market.settle_candles(state, rows)
         control.settle_bots(rows)
         money.settle_marks(state, rows)
         rows.settle()

@@ -24,24 +24,33 @@ from events.market import (
     Trade,
 )
 
-from .candles import NEVER, Block, cell
+from .candles import NEVER, Block, cell, checked, sound
 from .rows import FIRST, LAST, Row, Rows, moment
 from .state import State
 
-_ORIGINS = {Candle: cell("live"), CandleBackfilled: cell("backfilled"), CandleRevised: cell("revised")}
+LIVE = cell("live")
+
+_ORIGINS = {Candle: LIVE, CandleBackfilled: cell("backfilled"), CandleRevised: cell("revised")}
 
 
 def candle(state: State, rows: Rows, entry: Recorded, n: int, fact: Candle | CandleBackfilled | CandleRevised) -> None:
-    key = (fact.venue, fact.symbol, fact.timeframe)
-    high = state.series.get(key, NEVER)
-    state.series[key] = rows.candles.add(key, high, fact, _ORIGINS[type(fact)], entry.seq, entry.known_at)
+    checked(fact.ts)
+    series = rows.candles.at((fact.venue, fact.symbol, fact.timeframe), state.series)
+    rows.candles.add(series, fact, _ORIGINS[type(fact)], entry.seq, entry.known_at)
 
 
 def block(state: State, rows: Rows, entry: Recorded, n: int, fact: CandleBlock) -> None:
-    key = (fact.venue, fact.symbol, fact.timeframe)
     if fact.rows:
-        found = Block(unpack(fact), entry.seq, entry.known_at)
-        state.series[key] = rows.candles.add_block(key, state.series.get(key, NEVER), found)
+        columns = unpack(fact)
+        sound(columns)
+        series = rows.candles.at((fact.venue, fact.symbol, fact.timeframe), state.series)
+        rows.candles.add_block(series, Block(columns, entry.seq, entry.known_at))
+
+
+def settle_candles(state: State, rows: Rows) -> None:
+    for key, series in rows.candles.series.items():
+        if series.high != NEVER:
+            state.series[key] = series.high
 
 
 def feed(state: State, rows: Rows, entry: Recorded, n: int, fact: Any) -> None:

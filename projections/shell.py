@@ -165,7 +165,7 @@ class Store:
         writing, before, count = None, list[Recorded](), 0
         try:
             with no_collection():
-                async with aclosing(batched(tape.read(after=self.seq), batch)) as stored:
+                async with aclosing(batched(tape, self.seq, batch)) as stored:
                     async for entries in stored:
                         count += 1
                         if count % _COLLECT == 0:

@@ -223,6 +223,11 @@ class SegmentLog:
         if cursor.seq <= until:
             raise TapeDamaged(f"the tape {self.folder} ends at {cursor.seq - 1}, not at {until}")
 
+    def chunk(self, cursor: Cursor, size: int) -> bytes:
+        """Bytes from the cursor on, unchecked; fewer at the end of its segment."""
+        with self._path(cursor.first).open("rb", buffering=0) as file:
+            return os.pread(file.fileno(), size, cursor.offset)
+
     def at(self, place: Place) -> Record:
         self.refresh()
         return next(self.records(Cursor(place.seq, place.first, place.offset), place.seq))
