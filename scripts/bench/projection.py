@@ -7,8 +7,9 @@ Tapes, all made by the real deciders:
 - `session`: what `make run` leaves: 25 pairs from trades, books, heartbeats, outages, six bots.
 - `session_from_bus`: the same from a JetStream tape instead of files.
 
-A fact is one fact of a message; a candle block counts as its rows. Floors: `read`, the tape read and decoded and no more;
-`copy`, the rows that came of it by one binary COPY a table, into tables without keys, as they lie in memory. The yardstick is the slower of the two: who reads and copies side by side cannot be faster.
+A fact is one fact of a message; a candle block counts as its rows. Floors: `read`, the tape read and decoded and no
+more; `copy`, the rows that came of it by one binary COPY a table, into tables without keys, as they lie in memory. The
+yardstick is the slower of the two: who reads and copies side by side cannot be faster.
 
 `python -m scripts.bench.projection` prints one JSON object.
 """
