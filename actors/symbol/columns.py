@@ -71,12 +71,12 @@ def pass_over(decider: SymbolDecider, state: SymbolState, rows: Columns) -> None
     state.last, state.close = int(rows.ts[-1]), float(rows.close[-1])
     if state.stream.torn:
         state.stream.torn = [run for run in state.stream.torn if run[1] > state.last]
-    _remember(decider, state, rows)
+    remember(decider.rules, state, rows)
 
 
-def _remember(decider: SymbolDecider, state: SymbolState, rows: Columns) -> None:
+def remember(rules: Rules, state: SymbolState, rows: Columns) -> None:
     """The memory of newest bars is trimmed whenever it is full; what would be dropped again is never put in."""
-    rules, full = decider.rules, RECENT_MAX + TRIM
+    full = RECENT_MAX + TRIM
     known = len(state.recent)
     total = known + len(rows)
     dropped = 0 if total < full else TRIM * ((total - full) // TRIM + 1)

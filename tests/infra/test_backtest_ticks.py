@@ -1,0 +1,120 @@
+"""Trades in columns against trades one by one: same decisions, same ids, same places, same states, same digest."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+
+from actors.plan import AccountPlan, BotPlan, Fees, FillModel, Limits, Plan, Sizing, SymbolPlan
+from events import subjects
+from infra.backtest.tickparity import assert_trade_parity
+from tests.infra.ticking import walk
+
+PHASES = (Phase.explicit, Phase.reuse, Phase.generate)  # an example takes too long for many hundreds of smaller ones
+TICKING, SCALPER = "tests.infra.ticking:Ticking", "tests.infra.ticking:Scalper"
+DICE = "tests.infra.columnar:Dice"
+
+
+def plan(bots: list[dict], symbols: int = 1, symbol: dict | None = None, **account: object) -> Plan:
+    return Plan(
+        symbols=tuple(
+            SymbolPlan(venue="sim", symbol=f"S{n}-USD", source="trades", **(symbol or {})) for n in range(symbols)
+        ),
+        bots=tuple(
+            BotPlan(name=f"b{n}", venue="sim", symbol=f"S{n % symbols}-USD", **one) for n, one in enumerate(bots)
+        ),
+        accounts=(AccountPlan(**account),),
+    )
+
+
+def feed(number: int = 0) -> str:
+    return subjects.feed("sim", f"S{number}-USD")
+
+
+@pytest.mark.parametrize(
+    ("strategy", "params"),
+    [
+        ("ema-cross", {"fast": 5, "slow": 13}),
+        ("ema-cross", {"fast": 3, "slow": 8, "short": True, "stop_atr": 1.5, "target_atr": 2.0}),
+        ("momentum", {}),
+        ("breakout", {"short": True}),
+        (SCALPER, {}),
+        (TICKING, {"seed": 1, "order": "limit"}),
+    ],
+)
+def test_strategies_of_bars_and_of_trades(strategy: str, params: dict) -> None:
+    trades = walk(1, 4_000, a_minute=12, gaps=True)
+    assert len(assert_trade_parity(strategy, trades, params=params)) == 32
+
+
+@settings(max_examples=60, deadline=None, phases=PHASES)
+@given(
+    seed=st.integers(0, 10**6),
+    strategy=st.sampled_from([DICE, TICKING]),
+    often=st.integers(1, 12),
+    order=st.sampled_from(["market", "limit", "stop"]),
+    brackets=st.booleans(),
+    a_minute=st.sampled_from([0.4, 3.0, 40.0]),
+    odd=st.fixed_dictionaries({name: st.booleans() for name in ("garbage", "again", "disorder", "gaps", "same")}),
+    ids=st.sampled_from(["rising", "none", "text"]),
+    empty=st.sampled_from(["flat", "omit"]),
+    calendar=st.sampled_from(["24x7", "fx"]),
+    sizing=st.sampled_from([("quantity", "3"), ("fraction", "0.4"), ("all-in", "1")]),
+    taker=st.sampled_from(["0", "0.001"]),
+    slippage=st.sampled_from(["0", "0.0003"]),
+    participation=st.sampled_from([None, "0.1", "1"]),
+    window=st.sampled_from([1, 7, 100, 5000]),
+)
+def test_random_trades_strategies_brackets_and_fees(
+    seed: int,
+    strategy: str,
+    often: int,
+    order: str,
+    brackets: bool,
+    a_minute: float,
+    odd: dict[str, bool],
+    ids: str,
+    empty: str,
+    calendar: str,
+    sizing: tuple[str, str],
+    taker: str,
+    slippage: str,
+    participation: str | None,
+    window: int,
+) -> None:
+    trades = walk(seed, 250, a_minute=a_minute, ids=ids, **odd)
+    bot = {
+        "strategy": strategy,
+        "params": {"seed": seed, "often": often, "order": order, "brackets": brackets},
+        "sizing": Sizing(method=sizing[0], value=Decimal(sizing[1])),
+    }
+    fees = Fees(maker=Decimal(taker) / 2, taker=Decimal(taker))
+    fills = FillModel(
+        slippage=Decimal(slippage), participation=None if participation is None else Decimal(participation)
+    )
+    whole = plan([bot], symbol={"empty": empty, "calendar": calendar}, fees=fees, fills=fills)
+    assert_trade_parity(whole, {feed(): trades}, windows=(window,))
+
+
+@settings(max_examples=20, deadline=None, phases=PHASES)
+@given(
+    seed=st.integers(0, 10**6), symbols=st.integers(1, 3), window=st.sampled_from([1, 13, 900]), limited=st.booleans()
+)
+def test_many_bots_on_many_symbols_share_an_account(seed: int, symbols: int, window: int, limited: bool) -> None:
+    """Bots of bars and bots of trades, some on the same symbol, with limits that bind."""
+    limits = Limits(daily_loss=Decimal("0.02"), positions=2, cooldown=600) if limited else Limits()
+    bots = [
+        {"strategy": DICE, "params": {"seed": seed, "often": 3}},
+        {"strategy": TICKING, "params": {"seed": seed + 1, "often": 4, "fussy": True}},
+        {"strategy": SCALPER, "sizing": Sizing(value=Decimal("0.5"))},
+        {"strategy": "ema-cross", "params": {"fast": 3, "slow": 8}, "sizing": Sizing(value=Decimal("0.7"))},
+        {"strategy": TICKING, "params": {"seed": seed + 2, "often": 2, "order": "limit"}},
+    ]
+    trades = {
+        feed(n): walk(seed + n, 150, a_minute=3, gaps=n == 1, garbage=n == 2, disorder=n == 2, same=True)
+        for n in range(symbols)
+    }
+    assert_trade_parity(plan(bots, symbols, limits=limits), trades, windows=(window,))
