@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -20,6 +20,7 @@ from actors.roster import BadPlan, deciders
 from actors.shell import Connect, Worker, sleep_before_retry
 from actors.strategies import UnknownStrategy
 from events.tape import LostRace, TapeDamaged
+from infra.session.quickstart import quick
 from projections.outcome import RebuildNeeded
 
 log = logging.getLogger("tickertape.cluster")
@@ -35,7 +36,10 @@ class Halted(Exception):
 
 
 def start(dashboard: bool, port: int = 8265) -> str:
-    """Starts Ray on this machine, or joins the one that RAY_ADDRESS names. Returns the dashboard's address or ''."""
+    """Starts Ray on this machine, or joins the one that RAY_ADDRESS names. Returns the dashboard's address or ''.
+
+    On this machine it is where the dashboard will be: `quickstart.start_dashboard` starts it, when there is time.
+    """
     # The trading processes share the driver's environment; telemetry to outside is not ours to send.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # Ray runs its workers at niceness 15, behind everything else on the machine: here they are what it is for.
@@ -44,7 +48,7 @@ def start(dashboard: bool, port: int = 8265) -> str:
     # No event passes through Ray's object store, and our actors ask for no CPU: the numbers only keep Ray from
     # taking a third of the memory and from warning of more processes than cores.
     own: dict[str, Any] = {} if shared else {"object_store_memory": 100_000_000, "num_cpus": 64}
-    with _no_chatter():
+    with _no_chatter(), nullcontext() if shared else quick():
         context = ray.init(
             address=shared or "local",
             namespace="tickertape",
@@ -57,7 +61,8 @@ def start(dashboard: bool, port: int = 8265) -> str:
             configure_logging=False,
             **own,
         )
-    return f"http://{context.dashboard_url}" if dashboard and context.dashboard_url else ""
+    url = context.dashboard_url if shared else f"127.0.0.1:{port}"
+    return f"http://{url}" if dashboard and url else ""
 
 
 def dashboard_access() -> str:

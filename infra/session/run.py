@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from infra.session.market import Stamped, unstamped
 from infra.session.opening import SessionError, connect_worker, record_plan, sole_session
 from infra.session.player import Player, after, newest
 from infra.session.projecting import spawn_projector
+from infra.session.quickstart import start_dashboard
 from infra.tapes.jetstream import JetStreamTape
 
 log = logging.getLogger("tickertape.session")
@@ -60,6 +61,7 @@ class Session:
         self.dashboard = ""
         self._tasks: set[asyncio.Task[None]] = set()
         self._inboxes: dict[str, set[str]] = {}
+        self._serving: asyncio.Future[None] | None = None
         self._recording = asyncio.Lock()
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -108,6 +110,15 @@ class Session:
         projector = spawn_projector(self.endpoints, self.tape)
         self.workers["projector"] = projector
         self._keep("projector", projector.run.remote)
+        if self.dashboard:
+            self._tasks.add(asyncio.ensure_future(self._show()))
+
+    async def _show(self) -> None:
+        """The dashboard starts last, for it takes as much of a machine as some trading processes do."""
+        for worker in [*self.workers.values()]:
+            with suppress(RayError):
+                await worker.progress.remote()
+        self._serving = asyncio.ensure_future(asyncio.to_thread(start_dashboard))
 
     def _keep(self, label: str, run: Callable[[], Any]) -> None:
         task = asyncio.ensure_future(self._supervised(label, run))
@@ -168,6 +179,8 @@ class Session:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._serving is not None:
+            await finished(self._serving)
 
 
 async def ended(task: asyncio.Future[Any]) -> None:
@@ -186,22 +199,56 @@ async def session(config: Config, plan: Plan) -> AsyncIterator[Session]:
             "the plan has no symbols, so there is nothing to trade: add [[symbols]] to the configuration"
         )
     with sole_session(data_dir, config.tape):
-        async with embedded(data_dir, config.services) as endpoints:
-            tape = await JetStreamTape.connect(endpoints.nats_url, config.tape, replicas=endpoints.replicas)
-            try:
-                await record_plan(tape, plan, time.time_ns() // 1000)
-                # Before Ray, which takes seconds to start: who asks for an end meanwhile is heard.
-                found = Session(config, plan, endpoints, tape, await tape.end())
-                found.dashboard = await asyncio.to_thread(
-                    cluster.start, config.session.dashboard, config.session.dashboard_port
-                )
+        # Beside the services: each waits for processes most of the time.
+        chosen = config.session
+        starting = asyncio.ensure_future(asyncio.to_thread(cluster.start, chosen.dashboard, chosen.dashboard_port))
+        try:
+            async with embedded(data_dir, config.services) as endpoints:
+                tape = await JetStreamTape.connect(endpoints.nats_url, config.tape, replicas=endpoints.replicas)
                 try:
-                    yield found
+                    async with _opened(config, plan, endpoints, tape, starting) as found:
+                        yield found
                 finally:
-                    await found.close()
-                    await asyncio.to_thread(cluster.stop)
-            finally:
-                await tape.close()
+                    await tape.close()
+        finally:
+            await _end_ray(starting)  # where it came to no session
+
+
+@asynccontextmanager
+async def _opened(
+    config: Config, plan: Plan, endpoints: Endpoints, tape: JetStreamTape, starting: asyncio.Future[str]
+) -> AsyncIterator[Session]:
+    await record_plan(tape, plan, time.time_ns() // 1000)
+    # Before Ray is there, which takes seconds: who asks for an end meanwhile is heard.
+    found = Session(config, plan, endpoints, tape, await tape.end())
+    found.dashboard = await asyncio.shield(starting)
+    try:
+        yield found
+    finally:
+        await found.close()
+        await _end_ray(starting)
+
+
+async def _end_ray(starting: asyncio.Future[str]) -> None:
+    """Waits for a start that is under way: a thread cannot be ended, and what it has started must be."""
+    try:
+        await finished(starting)
+    finally:
+        await asyncio.to_thread(cluster.stop)
+
+
+async def finished(task: asyncio.Future[Any]) -> None:
+    """Waits for the end of a task, well or not, however often this is cancelled meanwhile."""
+    cancelled = False
+    while not task.done():
+        try:
+            await asyncio.wait((task,))
+        except asyncio.CancelledError:
+            cancelled = True
+    if not task.cancelled():
+        task.exception()  # seen
+    if cancelled:
+        raise asyncio.CancelledError
 
 
 async def open_tape(config: Config, endpoints: Endpoints) -> Tape:
