@@ -25,19 +25,21 @@ def pages(log: SegmentLog, after: int, known: Known) -> Iterator[list[Recorded]]
     Raises as `SegmentLog.records`, which is asked wherever a bite does not begin with a whole and sound record.
     """
     until, cursor = log.end, log.cursor(after)
-    while cursor.seq <= until:
+    while after < until and cursor.seq <= until:
         chunk = log.chunk(cursor, _BITE) if cursor.offset else b""  # a segment's own mark comes first
-        found, size = _sound(chunk, cursor.seq, until, known)
-        if found:
-            cursor.seq, cursor.offset = found[-1].seq + 1, cursor.offset + size
+        page: list[Recorded] = []
+        following, size = _sound(chunk, cursor.seq, until, after, known, page)
+        if size:
+            cursor.seq, cursor.offset = following, cursor.offset + size
         else:
-            found = [known(r.seq, r.epoch, r.known_at, r.path, r.data) for r in log.records(cursor, cursor.seq)]
-        yield found if found[0].seq > after else [entry for entry in found if entry.seq > after]
+            slowly = log.records(cursor, cursor.seq)
+            page = [known(r.seq, r.epoch, r.known_at, r.path, r.data) for r in slowly if r.seq > after]
+        if page:
+            yield page
 
 
-def _sound(chunk: bytes, seq: int, until: int, known: Known) -> tuple[list[Recorded], int]:
-    """The entries up to the first that is not whole and sound, and how many bytes they are."""
-    found: list[Recorded] = []
+def _sound(chunk: bytes, seq: int, until: int, after: int, known: Known, page: list[Recorded]) -> tuple[int, int]:
+    """Adds the entries up to the first that is not whole and sound; the sequence and the place that come next."""
     unpack, place, size = _HEAD.unpack_from, 0, len(chunk)
     while seq <= until and place + HEAD_SIZE <= size:
         mark, path_size, _, data_size, crc, at, epoch, known_at, head_crc = unpack(chunk, place)
@@ -48,6 +50,7 @@ def _sound(chunk: bytes, seq: int, until: int, known: Known) -> tuple[list[Recor
             break
         if crc32(chunk[path:end]) != crc:
             break
-        found.append(known(seq, epoch, known_at, chunk[path:data], chunk[data:end]))
+        if seq > after:
+            page.append(known(seq, epoch, known_at, chunk[path:data], chunk[data:end]))
         place, seq = end, seq + 1
-    return found, place
+    return seq, place
