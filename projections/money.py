@@ -31,7 +31,7 @@ def restricted(state: State, rows: Rows, entry: Recorded, n: int, fact: TradingR
     if account is None:
         raise ValueError(f"account {fact.account!r} was never opened")
     account.restricted = fact.level if isinstance(fact, TradingRestricted) else ""
-    _put_account(rows, entry, fact.account, account, fact.ts)
+    rows.accounts[fact.account,] = (_account_row, (fact.account, account, fact.ts, entry.seq))
 
 
 def marked(state: State, rows: Rows, entry: Recorded, n: int, fact: Candle) -> None:
@@ -163,7 +163,7 @@ def _put_position(
     rows: Rows, entry: Recorded, holder: Holder, key: MarketKey, position: Position, mark: Decimal, ts: int
 ) -> None:
     place = holder + key
-    rows.later("positions", place, _position_row, (place, position, mark, ts, entry.seq))
+    rows.positions[place] = (_position_row, (place, position, mark, ts, entry.seq))
 
 
 def _position_row(key: Row, position: Position, mark: Decimal, ts: int, seq: int) -> Row:
@@ -177,17 +177,13 @@ def _put_equity(rows: Rows, entry: Recorded, name: str, account: Account, ts: in
     if equity > account.peak:
         account.peak = equity
     key = (name, moment(-(-ts // MINUTE) * MINUTE))
-    rows.later("equity", key, _equity_row, (key, account.cash, equity, account.peak, entry.seq))
-    _put_account(rows, entry, name, account, ts)
+    rows.equity[key] = (_equity_row, (key, account.cash, equity, account.peak, entry.seq))
+    rows.accounts[name,] = (_account_row, (name, account, ts, entry.seq))
 
 
 def _equity_row(key: Row, cash: Decimal, equity: Decimal, peak: Decimal, seq: int) -> Row:
     fall = float(peak - equity) / float(peak) if peak > 0 else 0.0
     return (*key, cash, equity, peak, fall, seq)
-
-
-def _put_account(rows: Rows, entry: Recorded, name: str, account: Account, ts: int) -> None:
-    rows.later("accounts", (name,), _account_row, (name, account, ts, entry.seq))
 
 
 def _account_row(name: str, account: Account, ts: int, seq: int) -> Row:

@@ -145,7 +145,7 @@ def _open(state: State, fact: OrderTriggered | OrderAmended | OrderCancelled | O
 
 
 def _put(rows: Rows, entry: Recorded, order: Order, ts: int, reason: str = "") -> None:
-    rows.later("orders", (order.account, order.order), _row, (order, ts, reason, entry.seq))
+    rows.orders[order.account, order.order] = (_row, (order, ts, reason, entry.seq))
 
 
 def _row(order: Order, ts: int, reason: str, seq: int) -> Row:

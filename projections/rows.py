@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any
@@ -33,6 +32,8 @@ class Rows:
         made = tables().values()
         self.logs: dict[str, list[Row]] = {table.name: [] for table in made if table.mode == "log"}
         self.latest: dict[str, dict[Row, Row | None]] = {t.name: {} for t in made if t.mode in ("put", "merge")}
+        self.orders, self.positions = self.latest["orders"], self.latest["positions"]
+        self.accounts, self.equity = self.latest["accounts"], self.latest["equity"]
         self.candles = Candles()
         self.feeds: dict[tuple[str, str], tuple[type[Fact], int, int, int]] = {}
         self.bots: dict[str, tuple[Any, ...]] = {}
@@ -42,12 +43,8 @@ class Rows:
     def add(self, table: str, *row: Any) -> None:
         self.logs[table].append(row)
 
-    def later(self, table: str, key: Row, build: Callable[..., Row], args: Row) -> None:
-        """The newest row of a key, built at the end of the batch: of many versions only the last one is."""
-        self.latest[table][key] = (build, args)
-
     def settle(self) -> None:
-        """Builds what was put off."""
+        """Builds what was put off: (build, arguments) in the place of a row. Of many versions only the last one is."""
         for latest in self.latest.values():
             for key, row in latest.items():
                 if row is not None and len(row) == 2:
