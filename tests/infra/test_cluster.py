@@ -12,12 +12,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 import ray
 
 from actors.decider import Poison
-from actors.plan import BotPlan, Plan, SymbolPlan
+from actors.plan import AccountPlan, BotPlan, Plan, SymbolPlan
+from actors.roster import deciders
 from actors.shell import Gate, pause_s
 from actors.strategies import UnknownStrategy
 from events import subjects
@@ -223,8 +223,27 @@ async def test_a_process_knows_the_strategies_of_the_folder_the_session_was_star
 
 def test_a_process_is_told_its_actors_by_name_and_keeps_their_rank() -> None:
     plan = Plan(symbols=(SymbolPlan(venue="sim", symbol="B"), SymbolPlan(venue="sim", symbol="A")))
-    made = partial(cluster.some_deciders, msgspec.json.encode(plan))
+    made = partial(cluster.some_deciders, cluster.packed(plan))
     assert [one.actor for one in made(("account.main", "market.sim.A"))] == ["market.sim.A", "account.main"]
+
+
+def test_a_part_of_a_plan_makes_the_very_deciders_of_the_whole() -> None:
+    plan = Plan(
+        symbols=tuple(SymbolPlan(venue="sim", symbol=f"S{number:03}") for number in range(200)),
+        bots=tuple(
+            BotPlan(name=f"b{number:03}", venue="sim", symbol=f"S{number // 2:03}", strategy="ema-cross",
+                    account=f"a{number % 2}")
+            for number in range(200)
+        ),
+        accounts=(AccountPlan(name="a0"), AccountPlan(name="a1"), AccountPlan(name="idle")),
+    )  # fmt: skip
+    every = deciders(plan)
+    for one in every:
+        packed = cluster.packed(cluster.part(plan, [one.actor]))
+        assert len(packed) < 5_000
+        (own,) = cluster.some_deciders(packed, (one.actor,))
+        assert (own.actor, own.inbox, own.version) == (one.actor, one.inbox, one.version)
+        assert vars(own).get("plan") == vars(one).get("plan")
 
 
 def test_pauses_grow_to_a_bound_and_never_overflow() -> None:
