@@ -51,18 +51,22 @@ class Results:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._file = self.path.open("a+", newline="", encoding="utf-8")
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self._mend()
-        except BlockingIOError as error:
-            raise SweepError(f"another sweep writes {self.path}: wait for it, or name another with --out") from error
         except OSError as error:
             raise SweepError(f"{folder} cannot be written: {error.strerror}; name another folder with --out") from error
+        try:
+            self._begin()
+        except BaseException:
+            self._file.close()
+            raise
 
-    def _mend(self) -> None:
+    def _begin(self) -> None:
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise SweepError(f"another sweep writes {self.path}: wait for it, or name another with --out") from error
         self._file.seek(0)
         first = next(csv.reader(self._file), None)
         if first is not None and tuple(first) != self._columns:
-            self._file.close()
             raise SweepError(f"{self.path} is of another sweep, or of another version: name another folder with --out")
         end = _whole(self.path)
         os.truncate(self.path, end)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from math import isfinite
+from operator import attrgetter
 
 import msgspec
 import numpy as np
@@ -17,6 +18,8 @@ from infra.backtest.result import Curve, Result
 
 _BLOCK = 512
 _NOTHING = 1e-13  # of what was traded; rounding errors of sums of floats stay below
+_OWNER = attrgetter("account", "bot", "venue", "symbol")
+_NUMBERS = tuple(map(attrgetter, ("position", "qty", "price", "fee")))
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
@@ -126,16 +129,15 @@ def trade_results(fills: Iterable[Fill]) -> tuple[Floats, float]:
 
     Round trips as in `infra.backtest.trips`: from flat to flat, a fill that crosses zero ends one and begins the next.
     """
-    groups: dict[tuple[str, str, str, str], list[Fill]] = {}
+    groups: dict[tuple[str, ...], list[Fill]] = {}
     for fill in fills:
-        groups.setdefault((fill.account, fill.bot, fill.venue, fill.symbol), []).append(fill)
+        groups.setdefault(_OWNER(fill), []).append(fill)
     found, fees = [np.empty(0, np.float64)], 0.0
     for own in groups.values():
-        position = np.array([float(one.position) for one in own])
-        qty, price, fee = (np.array([float(getattr(one, name)) for one in own]) for name in ("qty", "price", "fee"))
-        side = np.array([1.0 if one.side == "buy" else -1.0 for one in own])
+        position, qty, price, fee = (np.fromiter(map(float, map(of, own)), np.float64, len(own)) for of in _NUMBERS)
+        signed = np.where(np.array([one.side for one in own]) == "buy", qty, -qty)
         fees += float(fee.sum())
-        found.append(_closed(position, side * qty, price, fee))
+        found.append(_closed(position, signed, price, fee))
     return np.concatenate(found), fees
 
 
