@@ -193,7 +193,7 @@ class BotDecider:
 
 def is_news(state: BotState, wish: Target | None) -> bool:
     """Whether a wish makes the bot signal."""
-    return wish is not None and not state.paused and (state.undone or not _same(wish, state.wanted))
+    return wish is not None and not state.paused and (state.undone or not same(wish, state.wanted))
 
 
 def is_next(state: BotState, trade: Trade) -> bool:
@@ -214,7 +214,7 @@ def _stands(state: BotState) -> bool:
     return state.wanted is None or float(state.position.qty) * state.wanted.target > 0
 
 
-def _same(wish: Target, wanted: Target | None) -> bool:
+def same(wish: Target, wanted: Target | None) -> bool:
     """Whether a wish asks for nothing new: the same target entered the same way. Levels of a held position stay."""
     if wanted is None:
         return wish.target == 0

@@ -19,7 +19,9 @@ from actors.bot import BotDecider
 from actors.decider import Decider
 from actors.lane import Lane
 from actors.lockstep import Lockstep
+from actors.rider import rider_of
 from actors.seat import Seat
+from actors.stretch import Stretch
 from actors.symbol import SymbolDecider
 from events.block import Columns, Ints
 from events.decision import Decision, Recorded, derived
@@ -33,6 +35,8 @@ are played by time, then by feed; the next window begins where this one ends."""
 class Express(Lockstep):
     """`sink` is shown every entry but those of rows that pass; `passed` those, a window's worth at a time.
 
+    `traded`: told of stretches of plain trading instead of `sink`.
+
     `columns`: strategies that have a column form are asked in columns.
     """
 
@@ -41,12 +45,14 @@ class Express(Lockstep):
         deciders: Iterable[Decider[Any]],
         sink: Callable[[Recorded], None],
         passed: Callable[[Lane], None] | None = None,
+        traded: Callable[[Stretch], None] | None = None,
         *,
         columns: bool = True,
     ) -> None:
         super().__init__(deciders, sink)
-        self._passed = passed
+        self._passed, self._traded = passed, traded or self._told
         self._lanes = {lane.feed: lane for lane in self._made(columns)}
+        self._rider = rider_of(list(self._lanes.values()))
 
     def _made(self, columns: bool) -> Iterator[Lane]:
         for seat in self.seats:
@@ -66,17 +72,50 @@ class Express(Lockstep):
         for lane in course.lanes:
             lane.load(window[lane.feed])
         course.merge()
+        if self._rider is not None and course.lanes:
+            self._rider.load()
         at = 0
         while at < course.rows:
+            at = self._ride(course, at)
             found = self._listen(course, at)
             self.end += 2 * (found - at)
             if found < course.rows:
                 self._long_way(course, found)
-            at = found + 1
+                found += 1
+            at = found
         for lane in course.lanes:
             lane.close()
             if self._passed is not None:
                 self._passed(lane)
+
+    def _ride(self, course: _Course, at: int) -> int:
+        """Plain trading is dealt with in stretches; the first row after them."""
+        if self._rider is None:
+            return at
+        lane, listener = self._rider.lane, self._rider.listener
+        while True:
+            ride = self._rider.ride(at, self.end, self._stretched)
+            self.end += 2 * (ride.end - at)
+            if ride.error is not None:
+                raise lane.poison(self.end + ride.decisions + 2, ride.error) from ride.error
+            if ride.end > at:
+                lane.dealt_with(ride.end - 1)
+            at = ride.end
+            if not ride.shown:
+                return at
+            for wish in ride.shown:
+                lane.stop()  # holders look out
+                listener.candle, listener.wish = lane.candles[at], wish
+                self._long_way(course, at)
+                at += 1
+
+    def _stretched(self, stretch: Stretch) -> None:
+        self._traded(stretch)
+        self.end += stretch.decisions
+
+    def _told(self, stretch: Stretch) -> None:
+        for entry in stretch.entries():
+            self._sink(entry)
 
     def _listen(self, course: _Course, start: int) -> int:
         """The next row to go the long way; strategies that see every candle have been shown all up to it."""

@@ -27,19 +27,26 @@ def records(columns: Columns) -> Bytes:
     return rows.astype("<i8", copy=False).view(np.uint8)
 
 
-def feed_ids(feed: str, venue: str, symbol: str, timeframe: str, rows: Bytes) -> Bytes:
-    """(rows, 32): the ids, in hex, of the messages in which a feed says these candles. `rows` as `records` has them."""
-    front, size = head(feed, venue, symbol, timeframe), rows.shape[1]
-    whole = np.empty((len(rows), len(front) + size), np.uint8)
-    whole[:, : len(front)] = np.frombuffer(front, np.uint8)
-    whole[:, len(front) :] = rows
-    flat, width = whole.tobytes(), whole.shape[1]
-    ids = b"".join([blake2b(flat[at : at + width], digest_size=16).digest() for at in range(0, len(flat), width)])
-    return _HEX[np.frombuffer(ids, np.uint8)].reshape(len(rows), 32)
+def feed_ids(feed: str, venue: str, symbol: str, timeframe: str, columns: Columns) -> Bytes:
+    """(rows, 16): the ids of the messages in which a feed says these candles."""
+    front = head(feed, venue, symbol, timeframe)
+    parts = [b""]
+    for start in range(0, len(columns), ROWS):
+        rows = records(columns[slice(start, start + ROWS)])
+        width = len(front) + rows.shape[1]
+        whole = np.empty((len(rows), width), np.uint8)
+        whole[:, : len(front)] = np.frombuffer(front, np.uint8)
+        whole[:, len(front) :] = rows
+        flat = whole.tobytes()
+        parts += [blake2b(flat[at : at + width], digest_size=16).digest() for at in range(0, len(flat), width)]
+    return np.frombuffer(b"".join(parts), np.uint8).reshape(-1, 16)
 
 
-def canonical(feed: str, market: str, venue: str, symbol: str, timeframe: str, columns: Columns) -> bytes:
-    """What the digest hashes of a symbol's decisions that pass these candles on: each body after its length."""
+def canonical(market: str, venue: str, symbol: str, timeframe: str, columns: Columns, ids: Bytes) -> bytes:
+    """What the digest hashes of a symbol's decisions that pass these candles on: each body after its length.
+
+    `ids` of the feed's messages, as `feed_ids` has them.
+    """
     parts = []
     front = head(market, venue, symbol, timeframe)
     width = len(front) + RECORD.size + 32
@@ -49,6 +56,6 @@ def canonical(feed: str, market: str, venue: str, symbol: str, timeframe: str, c
         whole[:, :8] = np.frombuffer(width.to_bytes(8, "little"), np.uint8)
         whole[:, 8 : 8 + len(front)] = np.frombuffer(front, np.uint8)
         whole[:, 8 + len(front) : -32] = rows
-        whole[:, -32:] = feed_ids(feed, venue, symbol, timeframe, rows)
+        whole[:, -32:] = _HEX[ids[start : start + ROWS]].reshape(len(rows), 32)
         parts.append(whole.tobytes())
     return b"".join(parts)

@@ -15,6 +15,7 @@ from .control import Unreadable
 from .decision import Decision, digest_of
 from .fact import Fact, tag
 from .market import Candle
+from .tradebytes import decision_words
 
 Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
 """Turns the fields of one version (without `type`) into those of the next."""
@@ -53,8 +54,8 @@ class Codec:
     def canonical(self, actor: str, decision: Decision) -> bytes:
         """What is hashed: no tape sequence and no append time, which differ between runs of one history.
 
-        A single candle, which is most of what there is, has a form of fixed width, so that columns of candles can be
-        hashed at once (`events.bulk`); everything else is JSON.
+        A single candle, which is most of what there is, and plain trading have forms of fixed width, so that columns
+        of them can be hashed at once (`events.bulk`, `events.tradebytes`); everything else is JSON.
         """
         facts = decision.facts
         if len(facts) == 1 and type(facts[0]) is Candle:
@@ -62,6 +63,8 @@ class Codec:
                 return candle_bytes(actor, decision.by, decision.ts, facts[0])
             except struct.error:
                 pass  # numbers beyond 64 bits, which no symbol accepts
+        elif (words := decision_words(actor, decision)) is not None:
+            return words
         return self._encode((actor, decision.by, decision.ts, facts))
 
     def decode(self, data: bytes) -> Decision:

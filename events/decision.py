@@ -63,11 +63,11 @@ def id_after(actor: str, by: str) -> str:
         number = -1
     if number < 0 or len(by) != 32:
         number = int(digest_of(by.encode()), 16)  # an id that a stranger made up
-    return f"{number * ID_FACTOR + _number_of(actor) & _MASK:032x}"
+    return f"{number * ID_FACTOR + number_of(actor) & _MASK:032x}"
 
 
 @lru_cache(maxsize=65_536)
-def _number_of(actor: str) -> int:
+def number_of(actor: str) -> int:
     return int(digest_of(actor.encode()), 16)
 
 

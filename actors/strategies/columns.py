@@ -38,6 +38,21 @@ class Wishes(msgspec.Struct):
     confidence: Floats | None = None
     reasons: Callable[[int], tuple[str, ...]] | None = None
 
+    @property
+    def bare(self) -> bool:
+        """Whether every wish is entered at market, without a bracket."""
+        return self.order == "market" and all(getattr(self, name) is None for name in _LEVELS)
+
+
+class Reasons(msgspec.Struct, frozen=True):
+    """Reasons of few kinds: `texts[codes[row]]` are those of a row."""
+
+    codes: NDArray[Any]
+    texts: tuple[tuple[str, ...], ...]
+
+    def __call__(self, row: int) -> tuple[str, ...]:
+        return self.texts[int(self.codes[row])]
+
 
 @runtime_checkable
 class Columnar(Protocol):
@@ -60,6 +75,12 @@ class Asked:
         self.wishes, self._rows = wishes, np.flatnonzero(heard) if count != len(heard) else None
         said = np.flatnonzero(wishes.target == wishes.target)
         self._said = {ANY: said}
+
+    def said(self, start: int, end: int) -> tuple[Ints, Ints]:
+        """(rows, their places in the wishes) from `start` on, before `end`, on which something is said."""
+        said = self._said[ANY]
+        said = said[np.searchsorted(said, self._place(start)) : np.searchsorted(said, self._place(end))]
+        return (said if self._rows is None else self._rows[said]), said
 
     def next_news(self, held: int, wanted: Target | None, undone: bool, start: int, end: int) -> int:
         """The first row from `start` on, before `end`, with a wish that is news for a bot; `end` where there is none.

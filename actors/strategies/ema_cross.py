@@ -10,7 +10,7 @@ from events.block import Columns, Floats
 from events.market import Candle
 
 from .base import Position, Strategy, Target
-from .columns import Wishes
+from .columns import Reasons, Wishes
 
 
 class EmaCross(Strategy):
@@ -79,7 +79,7 @@ class EmaCross(Strategy):
             target,
             stop=stop,
             take_profit=take_profit,
-            reasons=lambda row: ("fast above slow",) if above[row] else ("fast below slow",),
+            reasons=Reasons(above.view(np.uint8), (("fast below slow",), ("fast above slow",))),
         )
 
 

@@ -13,16 +13,18 @@ import numpy as np
 from actors.account.money import EXACT, exact
 from actors.lane import Lane
 from actors.plan import AccountPlan, Plan
+from actors.stretch import Stretch
+from actors.stretchwords import StretchWords
 from events import subjects
-from events.block import Floats, Ints
-from events.bulk import canonical
+from events.block import Columns, Floats, Ints
+from events.bulk import Bytes, canonical, feed_ids
 from events.control import Quarantined
 from events.decision import Recorded
 from events.digest import Digest
 from events.fact import Fact, kind
 from events.market import Candle, CandleBackfilled, CandleRevised, DataFlagged, GapFound
-from events.trading import Fill, OrderPlaced, RiskRefused, Signal
-from infra.backtest.result import Curve, Holding, Market, Result
+from events.trading import Fill, OrderPlaced, RiskApproved, RiskRefused, Signal, TradingDayStarted
+from infra.backtest.result import Curve, Facts, Holding, Market, Result
 
 PIECE = 262_144  # points of a curve worked out at a time
 
@@ -44,6 +46,21 @@ class Money:
             self.open[fill.bot, key] = fill
         else:
             self.open.pop((fill.bot, key), None)
+
+    def traded(self, key: str, stretch: Stretch) -> None:
+        """Takes in the fills of a stretch as columns; what is open after it is known by its last fill."""
+        legs = stretch.legs
+        if not len(legs):
+            return
+        ts, scales = stretch.rows.ts[legs.row], legs.scales
+        self.ts.frombytes(ts.tobytes())
+        self.cash.frombytes(_floats(legs.cash, scales.digits).tobytes())
+        steps = self.positions.setdefault((stretch.bot.name, key), Steps())
+        steps.add_many(ts, _floats(legs.position, scales.lots))
+        if legs.exits[-1]:
+            self.open.pop((stretch.bot.name, key), None)
+        else:
+            self.open[stretch.bot.name, key] = stretch.last_fill()
 
     def curve(self, ts: Ints, marks: Mapping[str, Marks]) -> Curve:
         """One point per element of `ts`, after everything of that time; worked out in pieces to bound memory."""
@@ -76,6 +93,15 @@ class Money:
         return found
 
 
+def _floats(numbers: Ints, decimals: int) -> Floats:
+    """The floats nearest to these decimals: numpy's quotient is that as long as both are below 2**53."""
+    if len(numbers) and max(int(numbers.max()), -int(numbers.min())) >= 2**53:
+        unit = 10**decimals
+        return np.array([one / unit for one in numbers.tolist()])
+    found: Floats = numbers / 10.0**decimals
+    return found
+
+
 def _written(values: Floats) -> Floats:
     """Sums of floats, as the decimals they stand for would be written: 15 digits in all for the largest."""
     largest = float(np.abs(values).max(initial=0.0))
@@ -93,6 +119,10 @@ class Steps:
     def add(self, ts: int, value: float) -> None:
         self._ts.append(ts)
         self._values.append(value)
+
+    def add_many(self, ts: Ints, values: Floats) -> None:
+        self._ts.frombytes(ts.tobytes())
+        self._values.frombytes(values.tobytes())
 
     def at(self, ts: Ints) -> Floats:
         """What it is after everything that happened at `ts`."""
@@ -162,6 +192,7 @@ class Collector:
         self._entries = self._decisions = 0
         self._kinds: Counter[type[Fact]] = Counter()
         self._kept: dict[type[Fact], list[Any]] = {one: [] for one in (Fill, OrderPlaced, Signal, RiskRefused)}
+        self._ids: tuple[Any, Bytes] | None = None
         self._handlers: dict[type[Fact], Callable[[str, Any], None]] = {
             Candle: self._candle,
             Fill: self._fill,
@@ -188,6 +219,39 @@ class Collector:
             if handle is not None:
                 handle(entry.actor, fact)
 
+    def traded(self, stretch: Stretch) -> None:
+        """Takes in what no entry was shown for, because it came in columns."""
+        legs, said = stretch.legs, stretch.said
+        self._entries += stretch.decisions
+        self._decisions += stretch.decisions
+        some: dict[type[Fact], int] = {
+            Signal: len(said), RiskApproved: len(legs) - int(legs.exits.sum()), OrderPlaced: len(legs),
+            Fill: len(legs), TradingDayStarted: len(stretch.days),
+        }  # fmt: skip
+        small = stretch.compact() if stretch.decisions else stretch
+        for what, count in some.items():
+            if count:
+                self._kinds[what] += count
+            if count and what in self._kept:
+                self._kept[what].append(small)
+        key = subjects.market(stretch.bot.venue, stretch.bot.symbol)
+        self._moneys[stretch.account.name].traded(key, stretch)
+        if len(legs) and self._marks[key].first is None:
+            self._marks[key].first = legs.price[0] / 10.0**legs.scales.places
+        if self._digest is not None and stretch.decisions:
+            ids = self._ids_of(subjects.feed(stretch.bot.venue, stretch.bot.symbol), stretch.timeframe, stretch.rows)
+            words = StretchWords(stretch, ids)
+            self._digest.add_many(subjects.bot(stretch.bot.name), words.bot(), len(said))
+            account = subjects.account(stretch.account.name)
+            self._digest.add_many(account, words.account(), stretch.decisions - len(said))
+
+    def _ids_of(self, feed: str, timeframe: str, rows: Columns) -> Bytes:
+        """Those of the feed's messages of a window, which are wanted more than once."""
+        if self._ids is None or self._ids[0] is not rows:
+            venue, symbol = feed.split(".")[1:3]
+            self._ids = rows, feed_ids(feed, venue, symbol, timeframe, rows)
+        return self._ids[1]
+
     def passed(self, lane: Lane) -> None:
         """Takes in a window whose plain rows no entry was shown for."""
         plain, rows = lane.judged.plain, lane.rows
@@ -210,10 +274,11 @@ class Collector:
 
     def _chain(self, digest: Digest, lane: Lane) -> None:
         """The symbol's decisions in their order: runs of plain rows at once, the others one by one."""
-        at, names = 0, (lane.feed, lane.market, lane.venue, lane.symbol, lane.timeframe)
+        at, names = 0, (lane.market, lane.venue, lane.symbol, lane.timeframe)
+        ids = self._ids_of(lane.feed, lane.timeframe, lane.rows)
         for row, decision in [*lane.published, (len(lane.rows), None)]:
             if row > at:
-                digest.add_many(lane.market, canonical(*names, lane.rows[slice(at, row)]), row - at)
+                digest.add_many(lane.market, canonical(*names, lane.rows[slice(at, row)], ids[at:row]), row - at)
             if decision is not None:
                 digest.add(lane.market, decision)
             at = row + 1
@@ -230,10 +295,10 @@ class Collector:
             self._entries,
             self._decisions,
             {name: money.curve(ts, self._marks) for name, money in self._moneys.items()},
-            tuple(self._kept[Fill]),
-            tuple(self._kept[OrderPlaced]),
-            tuple(self._kept[Signal]),
-            tuple(self._kept[RiskRefused]),
+            Facts(Fill, self._kept[Fill]),
+            Facts(OrderPlaced, self._kept[OrderPlaced]),
+            Facts(Signal, self._kept[Signal]),
+            Facts(RiskRefused, self._kept[RiskRefused]),
             tuple(holdings),
             tuple(self._markets.values()),
             dict(sorted((kind(what), n) for what, n in self._kinds.items())),

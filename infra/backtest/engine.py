@@ -108,7 +108,7 @@ def play(
     made = deciders(plan)
     markets = {subjects.market(one.venue, one.symbol) for one in plan.symbols}
     collector = Collector(plan, digest=digest, columnar=markets)
-    express = Express(made, collector, collector.passed, columns=columns)
+    express = Express(made, collector, collector.passed, collector.traded, columns=columns)
     run: Express | _Plain = express
     if set(express.feeds) != {subjects.feed(one.venue, one.symbol) for one in plan.symbols}:
         collector = Collector(plan, digest=digest)

@@ -62,8 +62,8 @@ def _kpis(result: Result, curve: Curve, closed: Sequence[Trip], accounts: list[s
         equity=equity_kpis(curve, continuous=is_continuous(result.plan)),
         trades=trades,
         turnover=trades.traded / mean if mean > 0 else None,
-        signals=sum(one.bot in bots for one in result.signals),
-        refused=sum(one.account in accounts for one in result.refusals),
+        signals=sum(count for bot, count in result.signals.of("bot").items() if bot in bots),
+        refused=sum(count for name, count in result.refusals.of("account").items() if name in accounts),
     )
 
 

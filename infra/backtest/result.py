@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
+from typing import Generic, TypeVar, overload
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from actors.plan import Plan
+from actors.stretch import Stretch
+from events.fact import Fact
 from events.trading import Fill, OrderPlaced, RiskRefused, Signal
 
 
@@ -63,6 +68,60 @@ class Holding(msgspec.Struct, frozen=True):
     unrealized: Decimal
 
 
+F = TypeVar("F", bound=Fact)
+
+
+class Facts(Sequence[F], Generic[F]):
+    """Facts of one type in tape order. Those of plain trading in columns are made when they are looked at."""
+
+    def __init__(self, kind: type[F], parts: Sequence[F | Stretch]) -> None:
+        self._kind, self._parts = kind, parts
+        self._whole: tuple[F, ...] | None = None
+
+    def __iter__(self) -> Iterator[F]:
+        return iter(self._all)
+
+    def __len__(self) -> int:
+        return sum(part.count(self._kind) if isinstance(part, Stretch) else 1 for part in self._parts)
+
+    @overload
+    def __getitem__(self, place: int) -> F: ...
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[F]: ...
+    def __getitem__(self, place: int | slice) -> F | Sequence[F]:
+        return self._all[place]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Facts | tuple) and self._all == tuple(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return repr(self._all)
+
+    def of(self, name: str) -> Counter[str]:
+        """How many there are by their field `bot` or `account`."""
+        found: Counter[str] = Counter()
+        for part in self._parts:
+            if isinstance(part, Stretch):
+                found[getattr(part, name).name] += part.count(self._kind)
+            else:
+                found[getattr(part, name)] += 1
+        return found
+
+    @property
+    def _all(self) -> tuple[F, ...]:
+        if self._whole is None:
+            found: list[F] = []
+            for part in self._parts:
+                if isinstance(part, Stretch):
+                    found += part.facts(self._kind)
+                else:
+                    found.append(part)
+            self._whole = tuple(found)
+        return self._whole
+
+
 class Result(msgspec.Struct, frozen=True):
     """`curves` by account; `fills`, `orders`, `signals` and `refusals` in tape order; `counts` of facts by kind, the
     feeds' own left out.
@@ -77,10 +136,10 @@ class Result(msgspec.Struct, frozen=True):
     entries: int
     decisions: int
     curves: dict[str, Curve]
-    fills: tuple[Fill, ...]
-    orders: tuple[OrderPlaced, ...]
-    signals: tuple[Signal, ...]
-    refusals: tuple[RiskRefused, ...]
+    fills: Facts[Fill]
+    orders: Facts[OrderPlaced]
+    signals: Facts[Signal]
+    refusals: Facts[RiskRefused]
     holdings: tuple[Holding, ...]
     markets: tuple[Market, ...]
     counts: dict[str, int]

@@ -74,3 +74,36 @@ class DiceInColumns(Dice):
             trigger=column("trigger") if self.order == "stop" else None,
             reasons=lambda row: wishes[row].reasons,
         )
+
+
+class PlainDice(DiceInColumns):
+    """Wants to be long, flat or short, at market and without a bracket."""
+
+    def __init__(self, seed: int, often: int = 5) -> None:
+        super().__init__(seed, often, brackets=False)
+
+    def on_columns(self, rows: Columns) -> Wishes:
+        wishes = super().on_columns(rows)
+        return Wishes(np.where(np.abs(wishes.target) == 0.5, 0.0, wishes.target), reasons=wishes.reasons)
+
+    def _wish(self, candle: Candle) -> tuple[Target | None, int]:
+        wish, when = super()._wish(candle)
+        if wish is None:
+            return None, when
+        return Target(0.0 if abs(wish.target) == 0.5 else wish.target, reasons=wish.reasons), when
+
+
+class Watchful(Dice):
+    """Plain most of the time, candle by candle only; remembers every position it was shown, as it was written."""
+
+    def __init__(self, seed: int, often: int = 5, odd: int = 40) -> None:
+        super().__init__(seed, often, brackets=False)
+        self.odd, self.seen = odd, [""]
+
+    def on_candle(self, candle: Candle, position: Position) -> Target | None:
+        shown = f"{position.qty} at {position.average}"
+        if shown != self.seen[-1]:
+            self.seen.append(shown)
+        wish = super().on_candle(candle, position)
+        plain = wish is None or candle.ts // 60_000_000 % self.odd
+        return Target(float(round(wish.target)), reasons=(shown,)) if wish is not None and plain else wish

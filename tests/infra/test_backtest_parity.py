@@ -11,15 +11,17 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
+from actors.express import Express
 from actors.plan import AccountPlan, BotPlan, Fees, FillModel, Limits, Plan, Sizing, SymbolPlan
 from actors.strategies import Strategy, Target
+from actors.stretch import Stretch
 from events import subjects
 from events.block import Columns
 from events.decision import Decision
 from infra.backtest import data
 from infra.backtest.data import MarketFile
 from infra.backtest.engine import backtest, closing_last, messages, play
-from infra.backtest.parity import ParityError, assert_parity
+from infra.backtest.parity import ParityError, assert_parity, cut
 from infra.backtest.parts import fits, parts
 from tests.infra.columnar import DiceInColumns
 
@@ -79,7 +81,7 @@ DICE = "tests.infra.columnar:DiceInColumns"
     ],
 )
 def test_every_shipped_strategy(strategy: str, params: dict) -> None:
-    assert len(assert_parity(strategy, walk(1, 2_500, gaps=True, counts=True), params=params)) == 32
+    assert len(assert_parity(strategy, walk(1, 1_500, gaps=True, counts=True), params=params)) == 32
 
 
 @settings(max_examples=40, deadline=None, phases=PHASES)
@@ -133,6 +135,63 @@ def test_many_bots_on_many_symbols_share_an_account(seed: int, symbols: int, win
     ]
     candles = {feed(n): walk(seed + n, 150, gaps=n == 1, garbage=n == 2) for n in range(symbols)}
     assert_parity(plan(bots, symbols, limits=limits), candles, windows=(window,))
+
+
+@settings(max_examples=25, deadline=None, phases=PHASES)
+@given(
+    seed=st.integers(0, 10**6),
+    strategy=st.sampled_from([
+        ("tests.infra.columnar:PlainDice", {}), ("tests.infra.columnar:Watchful", {"odd": 3}),
+        ("tests.infra.columnar:Watchful", {"odd": 1000}),
+    ]),
+    often=st.sampled_from([1, 2, 4, 20]),
+    gaps=st.booleans(),
+    garbage=st.booleans(),
+    qty=st.sampled_from(["1", "0.00001", "2.345678"]),
+    cash=st.sampled_from(["100000", "350.5", "1000.123456789"]),
+    taker=st.sampled_from(["0", "0.00075", "-0.0001"]),
+    slippage=st.sampled_from(["0", "0.0003"]),
+    participation=st.sampled_from([None, "0.5"]),
+    window=st.sampled_from([30, 400]),
+)  # fmt: skip
+def test_plain_trading_in_stretches(
+    seed: int, strategy: tuple[str, dict], often: int, gaps: bool, garbage: bool, qty: str, cash: str, taker: str,
+    slippage: str, participation: str | None, window: int,
+) -> None:  # fmt: skip
+    """Long, flat or short at market with a fixed quantity: what is dealt with in columns from signal to fill, money
+    that runs out, bars with too little volume and wishes that are not plain in between."""
+    account = AccountPlan(
+        cash=Decimal(cash),
+        fees=Fees(taker=Decimal(taker)),
+        fills=FillModel(slippage=Decimal(slippage), participation=participation and Decimal(participation)),
+    )
+    assert_parity(
+        strategy[0],
+        walk(seed, 400, gaps=gaps, garbage=garbage),
+        params={"seed": seed, "often": often, **strategy[1]},
+        sizing=Sizing(method="quantity", value=Decimal(qty)),
+        account=account,
+        windows=(window,),
+    )
+
+
+def test_most_of_plain_trading_goes_in_stretches(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = 0
+
+    def count(loop: Express, stretch: Stretch) -> None:
+        nonlocal rows
+        rows += stretch.end - stretch.first
+        told(loop, stretch)
+
+    told = Express._stretched
+    monkeypatch.setattr(Express, "_stretched", count)
+    whole = plan([{"strategy": "ema-cross", "params": {"fast": 3, "slow": 8, "short": True},
+                   "sizing": Sizing(method="quantity", value=Decimal(1))}],
+                 fills=FillModel(participation=None))  # fmt: skip
+    for columns in (False, True):
+        rows = 0
+        play(whole, cut({feed(0): walk(2, 5000)}, 1000), columns=columns)
+        assert rows > 4900
 
 
 class Forgetful(DiceInColumns):
