@@ -42,12 +42,15 @@ class Payer:
         self._ts, self._price = (ts, price) if counts is None else (ts[counts], price[counts])
         self._newest = np.maximum.accumulate(self._ts) if (self._ts[1:] < self._ts[:-1]).any() else self._ts
         self.seen = self.due = 0
+        self._day = (0, 0)
 
     def look(self, start: int) -> int:
         """The first row from `start` on that the account may answer; all before it leave its orders and day alone."""
         state = self.seat.state
         market, first = state.markets[self.source.key], self._place(start)
-        found = max(first, int(np.searchsorted(self._newest, state.day_end)))
+        if self._day[0] != state.day_end:
+            self._day = (state.day_end, int(np.searchsorted(self._newest, state.day_end)))
+        found = max(first, self._day[1])
         if market.orders and found > first:
             found = min(found, _first_beyond(self._price, first, found, *guards(market)))
         self.due = self._row(found)

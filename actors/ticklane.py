@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from itertools import repeat
 
@@ -12,7 +13,7 @@ from actors.symbol import SymbolDecider, tradecolumns
 from actors.symbol.tradecolumns import Judged, Trades
 from actors.tickhearers import NONE, Hearer, Payer, Shown
 from events import subjects
-from events.block import Ints, candles
+from events.block import Columns, Ints
 from events.decision import Decision, Recorded
 from events.market import Candle, Trade
 
@@ -62,11 +63,11 @@ class Lane:
             state = self.ticking[0].state
             rows, self._heard, self._ids = told(self.rows, self._sound, state.heard, state.ids)
             self._unheeded = bool(len(self._sound)) and not (len(rows) and rows[-1] == self._sound[-1])
-            self._shown = Shown(self._trades(rows), rows.tolist())
+            self._shown = Shown(self.trades(rows), rows.tolist())
         for hearer in self.hearers:
             hearer.load(self._shown)
 
-    def _trades(self, places: Ints) -> list[Trade]:
+    def trades(self, places: Ints) -> list[Trade]:
         rows = self.rows
         whole = len(places) == self.count
         ids = rows.id if whole else map(rows.id.__getitem__, places.tolist())
@@ -83,8 +84,14 @@ class Lane:
         self._odd = found.odd.tolist()
         self.closings = found.closings.tolist()
         if self.hearers:
-            self.candles = list(candles(self.venue, self.symbol, self.timeframe, found.bars))
+            self.candles = self._candles(found.bars)
             self._shown.add(self.candles, self.closings)
+
+    def _candles(self, bars: Columns) -> list[Candle]:
+        assert bars.count is not None
+        names = (repeat(self.venue), repeat(self.symbol), repeat(self.timeframe))
+        columns = (getattr(bars, name).tolist() for name in ("ts", "open", "high", "low", "close", "volume", "count"))
+        return list(map(Candle, *names, *columns))
 
     def trade(self, row: int) -> Trade:
         rows = self.rows
@@ -100,7 +107,7 @@ class Lane:
             if self.judged is None:
                 found = min(found, at)
             else:
-                place = int(np.searchsorted(self.judged.odd, at))
+                place = bisect_left(self._odd, at)
                 found = min(found, self._odd[place] if place < len(self._odd) else NONE)
                 for payer in self.payers:
                     found = min(found, payer.look(at))
@@ -112,12 +119,12 @@ class Lane:
     def is_odd(self, row: int) -> bool:
         if self.judged is None:
             return True
-        place = int(np.searchsorted(self.judged.odd, row))
+        place = bisect_left(self._odd, row)
         return place < len(self._odd) and self._odd[place] == row
 
     def bars_before(self, row: int) -> int:
         """How many plain bars close before a row."""
-        return 0 if self.judged is None else int(np.searchsorted(self.judged.closings, row))
+        return bisect_left(self.closings, row)
 
     def catch_up(self, row: int) -> None:
         """Takes rows before `row` into the symbol's state; those since the last time are not odd."""

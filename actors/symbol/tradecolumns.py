@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import islice
+from operator import lt
 from typing import Protocol
 
 import msgspec
@@ -82,10 +83,13 @@ def judged(decider: SymbolDecider, state: SymbolState, rows: Trades, good: Flags
     rules, ts = decider.rules, rows.ts
     fresh = good.copy()
     fresh[:start] = False
-    repeated, has_id = _ids(state.stream.ids, rows.id, good, start)
+    repeated, has_id = _ids(state.stream.ids, rows.id[start:], good[start:])
     if repeated is not None:
-        fresh &= ~repeated
-    named = np.flatnonzero(fresh if has_id is None else fresh & has_id)
+        fresh[start:] &= ~repeated
+    named = fresh
+    if has_id is not None:
+        named = fresh.copy()
+        named[start:] &= has_id
     live = np.flatnonzero(fresh)
     reach = np.maximum.accumulate(np.concatenate(([state.stream.reached], ts[live])))
     bound = _floor(rules, reach)
@@ -105,7 +109,7 @@ def judged(decider: SymbolDecider, state: SymbolState, rows: Trades, good: Flags
     if len(live) and not (len(closings) and closings[0] == live[0]) and ends[0] != int(bound[0]) + rules.step:
         odd.append(live[:1])  # time has passed without a bar
     found = np.unique(np.concatenate(odd))
-    return Judged(found, closings[plain], bars[plain], named, live, reach[1:], starts, ends[starts])
+    return Judged(found, closings[plain], bars[plain], np.flatnonzero(named), live, reach[1:], starts, ends[starts])
 
 
 def _floor(rules: Rules, ts: Ints) -> Ints:
@@ -249,28 +253,31 @@ def _note(stream: Stream, ids: Sequence[str], named: Ints) -> None:
     old = list(islice(known, dropped))
     for text in old:
         del known[text]
-    for row in named[dropped - len(old) :].tolist():
-        known[ids[row]] = None
+    rows = named[dropped - len(old) :]
+    if len(rows) and int(rows[-1]) - int(rows[0]) + 1 == len(rows):
+        known.update(dict.fromkeys(ids[int(rows[0]) : int(rows[-1]) + 1]))
+    else:
+        known.update(dict.fromkeys(map(ids.__getitem__, rows.tolist())))
 
 
-def _ids(known: dict[str, None], ids: Sequence[str], good: Flags, start: int) -> tuple[Flags | None, Flags | None]:
+def _ids(known: dict[str, None], ids: Sequence[str], good: Flags) -> tuple[Flags | None, Flags | None]:
     """(rows whose id is among the newest ones already, rows that have an id); None: no row, and every row.
 
-    Good rows from `start` on are looked at; `known` as before the first of them.
+    Rows that are not `good` are passed over; `known` as before the first of them.
     """
-    if start == 0 and _rising(known, ids):
+    if _rising(known, ids):
         return None, None
-    texts = list(ids) if not start else [*([""] * start), *ids[start:]]
+    texts = list(ids)
     distinct = set(texts)
     if distinct == {""}:
         return None, np.zeros(len(texts), np.bool_)
     if len(distinct) == len(texts) and "" not in distinct and distinct.isdisjoint(known):
         return None, None
     repeated, known = np.zeros(len(texts), np.bool_), known.copy()
-    for row in np.flatnonzero(good[start:]).tolist():
-        text = texts[start + row]
+    for row in np.flatnonzero(good).tolist():
+        text = texts[row]
         if text and text in known:
-            repeated[start + row] = True
+            repeated[row] = True
         elif text:
             known[text] = None
             if len(known) >= IDS_MAX + TRIM:
@@ -279,9 +286,12 @@ def _ids(known: dict[str, None], ids: Sequence[str], good: Flags, start: int) ->
 
 
 def _rising(known: dict[str, None], ids: Sequence[str]) -> bool:
-    """Whether the ids are surely new and all different: numbers that rise, of one length, in one array of bytes."""
+    """Whether the ids are surely new and all different: texts in order, or in one array of bytes numbers that rise and
+    are of one length."""
     ends, text, begin = (getattr(ids, name, None) for name in ("ends", "text", "begin"))
-    if ends is None or text is None or begin is None or not len(ends):
+    if ends is None or text is None or begin is None:
+        return all(map(lt, ids, ids[1:])) and bool(ids) and bool(ids[0]) and ids[0] > max(known, default="")
+    if not len(ends):
         return False
     lengths = np.diff(ends, prepend=begin)
     width = int(lengths[0])

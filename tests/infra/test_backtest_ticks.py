@@ -50,7 +50,7 @@ def test_strategies_of_bars_and_of_trades(strategy: str, params: dict) -> None:
     assert len(assert_trade_parity(strategy, trades, params=params)) == 32
 
 
-@settings(max_examples=60, deadline=None, phases=PHASES)
+@settings(max_examples=30, deadline=None, phases=PHASES)
 @given(
     seed=st.integers(0, 10**6),
     strategy=st.sampled_from([DICE, TICKING]),
@@ -99,7 +99,7 @@ def test_random_trades_strategies_brackets_and_fees(
     assert_trade_parity(whole, {feed(): trades}, windows=(window,))
 
 
-@settings(max_examples=20, deadline=None, phases=PHASES)
+@settings(max_examples=12, deadline=None, phases=PHASES)
 @given(
     seed=st.integers(0, 10**6), symbols=st.integers(1, 3), window=st.sampled_from([1, 13, 900]), limited=st.booleans()
 )
