@@ -6,8 +6,10 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import hashlib
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -17,13 +19,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import nats
 import numpy as np
 
-from events.block import Columns, pack
+from events.block import Columns, pack, unpack
+from events.codec import Codec
+from events.decision import Decision
+from events.market import CandleBlock
 from events.timeframe import MINUTE
+from infra.services.nats import NatsServer
 from infra.store import Series, Writer, append, open_store
+from infra.tapes.jetstream import JetStreamTape
 
-ROUNDS = 5
+QUICK = bool(os.environ.get("TICKERTAPE_BENCH_QUICK"))
+ROUNDS = 3 if QUICK else 5
 START = 978_307_200_000_000
 """2001: ten million minutes later nothing lies in the future, which importers refuse."""
 SERIES = Series("bench", "BTC-USDT", "1m")
@@ -78,10 +87,10 @@ def klines(path: Path, c: Columns) -> None:
             )
 
 
-def taken(works: dict[str, Callable[[], Any]], rounds: int = ROUNDS) -> dict[str, float]:
+def taken(works: dict[str, Callable[[], Any]]) -> dict[str, float]:
     """Median seconds of each; one turn each a round."""
     times: dict[str, list[float]] = {name: [] for name in works}
-    for _ in range(rounds):
+    for _ in range(ROUNDS):
         for name, work in works.items():
             begun = time.perf_counter()
             work()
@@ -177,6 +186,52 @@ def storing(folder: Path, rows: int) -> dict[str, Any]:
     }
 
 
+async def _travel(path: Path, url: str) -> tuple[float, float]:
+    """Seconds for blocks of the store onto a tape and back into columns, and for the same bytes with bare nats-py."""
+    client = await nats.connect(url)
+    stream = client.jetstream()
+    tape = await JetStreamTape.connect(url, f"t{time.monotonic_ns()}")
+    bare = f"b{time.monotonic_ns()}"
+    await stream.add_stream(name=bare, subjects=[bare])
+    codec, begun = Codec(), time.perf_counter()
+    last, bodies = 0, []
+    with open_store(path) as stored:
+        for number, block in enumerate(stored.blocks()):
+            bodies.append(Decision(f"{number:032x}", 0, "", START, (block,)))
+            last = await tape.append("feed.bench.BTC-USDT", bodies[-1], expected=last)
+    rows = 0
+    async for entry in tape.read():
+        rows += sum(len(unpack(fact)) for fact in entry.decision.facts if isinstance(fact, CandleBlock))
+    ours, raw = time.perf_counter() - begun, [codec.encode(one) for one in bodies]
+    begun = time.perf_counter()
+    for body in raw:
+        await stream.publish(bare, body)
+    back = await stream.subscribe(bare, ordered_consumer=True)
+    for _ in raw:
+        await back.next_msg(timeout=10)  # all are there: only a dead server takes that long
+    theirs = time.perf_counter() - begun
+    if rows != sum(block.facts[0].rows for block in bodies):
+        raise ValueError(f"{rows} rows came back")
+    await tape.close()
+    await client.close()
+    return ours, theirs
+
+
+async def travelling(folder: Path, rows: int) -> dict[str, Any]:
+    path = folder / "1m.store"
+    bus = NatsServer(folder / "nats")
+    await bus.start()
+    try:
+        turns = [await _travel(path, bus.url) for _ in range(ROUNDS)]
+    finally:
+        await bus.stop()
+    ours, theirs = (statistics.median(times) for times in zip(*turns, strict=True))
+    note = (
+        "blocks from the store onto a JetStream tape, each acknowledged, and read back into columns; floor: the same "
+    )
+    return {"blocks_over_the_bus": entry(rows, ours, theirs, f"{note}bytes, made before, with nats-py alone")}
+
+
 def cold(spec: str, how: str) -> tuple[float, int, float, bool]:
     done = subprocess.run([sys.executable, "-c", PEAK + COLD, spec, how], capture_output=True, text=True, check=True)
     at_hand, rows, peak, pandas = done.stdout.split()
@@ -239,13 +294,14 @@ def _peak(peak: float, note: str) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument("--big", type=int, default=10_000_000)
+    parser.add_argument("--rows", type=int, default=100_000 if QUICK else 1_000_000)
+    parser.add_argument("--big", type=int, default=500_000 if QUICK else 10_000_000)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="storage-") as name:
         found = {
             **importing(Path(name), args.rows),
             **storing(Path(name), args.rows),
+            **asyncio.run(travelling(Path(name), args.rows)),
             **starting(Path(name), args.big),
         }
     sys.stdout.write(json.dumps(found) + "\n")
