@@ -39,7 +39,7 @@ def market(path: Path, rows: int = 3_000, seed: int = 1) -> Path:
 
 
 class Fails(EmaCross):
-    """A cross that raises on its thousandth candle where `how` is raise, and ends its process where it is die."""
+    """A cross that raises on its 200th candle where `how` is raise, and ends its process where it is die."""
 
     def __init__(self, fast: int = 3, slow: int = 8, how: str = "") -> None:
         super().__init__(fast, slow)
@@ -47,9 +47,9 @@ class Fails(EmaCross):
 
     def on_candle(self, candle: Candle, position: Position) -> Target | None:
         self.shown += 1
-        if self.shown == 1_000 and self.how == "raise":
+        if self.shown == 200 and self.how == "raise":
             raise ZeroDivisionError("of all things")
-        if self.shown == 1_000 and self.how == "die":
+        if self.shown == 200 and self.how == "die":
             os.kill(os.getpid(), signal.SIGKILL)
         return super().on_candle(candle, position)
 
