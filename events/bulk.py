@@ -7,55 +7,58 @@ from hashlib import blake2b
 import numpy as np
 from numpy.typing import NDArray
 
-from .block import Columns
+from .block import Columns, Ints
 from .candlebytes import NO_COUNT, RECORD, head
 
 Bytes = NDArray[np.uint8]
 
 ROWS = 16_384  # rows worked on at a time: what is in the making stays in the processor's cache
-_HEX = np.frombuffer(b"".join(b"%02x" % value for value in range(256)), np.uint8).reshape(256, 2)
-
-
-def records(columns: Columns) -> Bytes:
-    """(rows, 64): the fixed part of each candle's bytes; its message is stamped as the candle is."""
-    rows = np.empty((len(columns), RECORD.size // 8), np.int64)
-    rows[:, 0] = rows[:, 1] = columns.ts
-    floats = rows.view(np.float64)
-    for place, name in enumerate(("open", "high", "low", "close", "volume"), 2):
-        floats[:, place] = getattr(columns, name)
-    rows[:, 7] = NO_COUNT if columns.count is None else columns.count
-    return rows.astype("<i8", copy=False).view(np.uint8)
+_HEAD, _RECORD, _ID = 3, RECORD.size // 8, 2  # words
 
 
 def feed_ids(feed: str, venue: str, symbol: str, timeframe: str, columns: Columns) -> Bytes:
     """(rows, 16): the ids of the messages in which a feed says these candles."""
-    front = head(feed, venue, symbol, timeframe)
-    parts = [b""]
+    front, parts = _words(head(feed, venue, symbol, timeframe, False)), [b""]
+    width = 8 * (_HEAD + _RECORD)
     for start in range(0, len(columns), ROWS):
-        rows = records(columns[slice(start, start + ROWS)])
-        width = len(front) + rows.shape[1]
-        whole = np.empty((len(rows), width), np.uint8)
-        whole[:, : len(front)] = np.frombuffer(front, np.uint8)
-        whole[:, len(front) :] = rows
-        flat = whole.tobytes()
+        part = columns[slice(start, start + ROWS)]
+        whole = np.empty((len(part), _HEAD + _RECORD), "<i8")
+        whole[:, :_HEAD] = front
+        _fill(whole[:, _HEAD:], part)
+        flat = memoryview(whole.tobytes())
         parts += [blake2b(flat[at : at + width], digest_size=16).digest() for at in range(0, len(flat), width)]
     return np.frombuffer(b"".join(parts), np.uint8).reshape(-1, 16)
 
 
-def canonical(market: str, venue: str, symbol: str, timeframe: str, columns: Columns, ids: Bytes) -> bytes:
-    """What the digest hashes of a symbol's decisions that pass these candles on: each body after its length.
+def canonical(
+    market: str, venue: str, symbol: str, timeframe: str, columns: Columns, ids: Bytes, stamps: Ints | None = None
+) -> bytes:
+    """What the digest hashes of a symbol's decisions that are one of these candles each: each body after its length.
 
-    `ids` of the feed's messages, as `feed_ids` has them.
+    `ids`: (rows, 16), of the messages that caused them, and `stamps` their times where those are not the candles'.
     """
-    parts = []
-    front = head(market, venue, symbol, timeframe)
-    width = len(front) + RECORD.size + 32
+    front, parts = _words(head(market, venue, symbol, timeframe, True)), []
+    causes = np.ascontiguousarray(ids).view("<i8")
     for start in range(0, len(columns), ROWS):
-        rows = records(columns[slice(start, start + ROWS)])
-        whole = np.empty((len(rows), 8 + width), np.uint8)
-        whole[:, :8] = np.frombuffer(width.to_bytes(8, "little"), np.uint8)
-        whole[:, 8 : 8 + len(front)] = np.frombuffer(front, np.uint8)
-        whole[:, 8 + len(front) : -32] = rows
-        whole[:, -32:] = _HEX[ids[start : start + ROWS]].reshape(len(rows), 32)
+        part = columns[slice(start, start + ROWS)]
+        whole = np.empty((len(part), 1 + _HEAD + _RECORD + _ID), "<i8")
+        whole[:, 0] = 8 * (_HEAD + _RECORD + _ID)
+        whole[:, 1 : 1 + _HEAD] = front
+        _fill(whole[:, 1 + _HEAD : -_ID], part)
+        whole[:, -_ID:] = causes[start : start + ROWS]
+        if stamps is not None:
+            whole[:, 1 + _HEAD] = stamps[start : start + ROWS]
         parts.append(whole.tobytes())
     return b"".join(parts)
+
+
+def _fill(rows: Ints, columns: Columns) -> None:
+    """The words of each candle's record; its message is stamped as the candle is."""
+    rows[:, 0] = rows[:, 1] = columns.ts
+    for place, name in enumerate(("open", "high", "low", "close", "volume"), 2):
+        rows[:, place] = np.asarray(getattr(columns, name), "<f8").view("<i8")
+    rows[:, 7] = NO_COUNT if columns.count is None else columns.count
+
+
+def _words(data: bytes) -> Ints:
+    return np.frombuffer(data, "<i8")

@@ -61,8 +61,8 @@ class Codec:
         if len(facts) == 1 and type(facts[0]) is Candle:
             try:
                 return candle_bytes(actor, decision.by, decision.ts, facts[0])
-            except struct.error:
-                pass  # numbers beyond 64 bits, which no symbol accepts
+            except (ValueError, struct.error):
+                pass  # a stranger's id, or numbers beyond 64 bits, which no symbol accepts
         elif (words := decision_words(actor, decision)) is not None:
             return words
         return self._encode((actor, decision.by, decision.ts, facts))

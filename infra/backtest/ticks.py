@@ -16,8 +16,7 @@ from actors.ticklane import SIDES, Lane
 from actors.ticks import Ticks, Window, merged
 from events import subjects
 from events.block import Ints
-from events.bulk import records
-from events.candlebytes import RECORD, head
+from events.bulk import Bytes, canonical
 from events.digest import Digest
 from events.feed import observed
 from events.market import Candle, Trade
@@ -133,20 +132,12 @@ def _bodies(lane: Lane) -> bytes:
     judged = lane.judged
     if judged is None or not len(judged.closings):
         return b""
-    front = head(lane.market, lane.venue, lane.symbol, lane.timeframe)
-    fixed = records(judged.bars)
-    fixed[:, :8] = np.ascontiguousarray(lane.rows.ts[judged.closings], "<i8").view(np.uint8).reshape(-1, 8)
-    width = len(front) + RECORD.size + 32
-    whole = np.empty((len(fixed), 8 + width), np.uint8)
-    whole[:, :8] = np.frombuffer(width.to_bytes(8, "little"), np.uint8)
-    whole[:, 8 : 8 + len(front)] = np.frombuffer(front, np.uint8)
-    whole[:, 8 + len(front) : -32] = fixed
-    whole[:, -32:] = np.frombuffer(_ids(lane, judged.closings), np.uint8).reshape(-1, 32)
-    return whole.tobytes()
+    names = (lane.market, lane.venue, lane.symbol, lane.timeframe)
+    return canonical(*names, judged.bars, _ids(lane, judged.closings), lane.rows.ts[judged.closings])
 
 
-def _ids(lane: Lane, rows: Ints) -> bytes:
-    """The ids, in hex, of the feed's messages of some rows."""
+def _ids(lane: Lane, rows: Ints) -> Bytes:
+    """(rows, 16): the ids of the feed's messages of some rows."""
     first = lane.trade(int(rows[0]))
     known = observed(lane.feed, first.ts, first).id
     found = []
@@ -157,5 +148,5 @@ def _ids(lane: Lane, rows: Ints) -> bytes:
         lines = _JSON.encode_lines(said).split(b"\n")[: len(trades)]
         found += [blake2b(line, digest_size=16).digest() for line in lines]
     if found[0].hex() != known:  # the codec writes it in another way
-        return "".join([observed(lane.feed, one.ts, one).id for one in lane.trades(rows)]).encode()
-    return b"".join(found).hex().encode()
+        found = [bytes.fromhex(observed(lane.feed, one.ts, one).id) for one in lane.trades(rows)]
+    return np.frombuffer(b"".join(found), np.uint8).reshape(-1, 16)
