@@ -75,6 +75,7 @@ def sweep(context: Context, asked: Asked) -> int:
     named("--heat-by", asked.heat_by, heat.WAYS)
     made = _study(context.config(), asked, screen)
     study, names = made.study, [one.name for one in made.study.grid.axes]
+    axes = _axes(study, asked)
     _say_size(study, screen)
     folder = asked.out or Path("reports") / f"sweep-{_name(study)}"
     jobs = asked.jobs or len(os.sched_getaffinity(0))
@@ -87,7 +88,7 @@ def sweep(context: Context, asked: Asked) -> int:
         except KeyboardInterrupt:
             interrupted = True
         standing = ranked(results.of(tally.keys), asked.rank, asked.top)
-        image = _heat(results, tally, study, asked, folder)
+        image = None if axes is None else _heat(results, tally, study, asked, axes)
     command = _command(context, asked, made, standing.best[0]) if standing.best else None
     _tell(screen, folder, tally, standing, study, names, command, image)
     if interrupted:
@@ -216,23 +217,30 @@ def _short(rate: float) -> str:
     return f"{rate:.0f}"
 
 
-def _heat(results: Results, tally: Tally, study: Study, asked: Asked, folder: Path) -> Path | None:
+def _varying(study: Study) -> dict[str, int]:
+    """How many values there are of what can be an axis of the map."""
     varying = {one.name: len(one.values) for one in study.grid.axes}
     varying["instrument"] = len({one.dataset.instrument for one in study.slices})
     varying["period"] = len({str(one.period) for one in study.slices})
+    return varying
+
+
+def _axes(study: Study, asked: Asked) -> tuple[str, str | None] | None:
+    varying = _varying(study)
     wanted = asked.heat.split(",") if asked.heat else []
     if len(wanted) > 2:
         raise Failure(f"--heat {asked.heat!r}: a map has two axes, as in --heat fast,slow")
     for name in wanted:
         named("axis of the map", name, list(varying))
-    axes = heat.choose(varying, wanted)
-    if axes is None:
-        return None
-    others = [name for name, count in varying.items() if count > 1]
+    return heat.choose(varying, wanted)
+
+
+def _heat(results: Results, tally: Tally, study: Study, asked: Asked, axes: tuple[str, str | None]) -> Path | None:
+    others = [name for name, count in _varying(study).items() if count > 1]
     found = heat.gathered(results.of(tally.keys), asked.rank, axes, asked.heat_by, others)
     if not found.cells.size:
         return None
-    path = folder / "heat.png"
+    path = results.path.with_name("heat.png")
     try:
         heat.write(path, found)
     except OSError as error:
