@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from math import isfinite
 from operator import attrgetter
 
@@ -10,16 +10,21 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from actors.account.plain import Legs
+from actors.stretch import Stretch
 from events.block import Floats, Ints
 from events.timeframe import DAY
 from events.trading import Fill
 from infra.backtest import kpis
-from infra.backtest.result import Curve, Result
+from infra.backtest.result import Curve, Facts, Result
 
 _BLOCK = 512
 _NOTHING = 1e-13  # of what was traded; rounding errors of sums of floats stay below
+_FEES = 1e8  # fees in columns have 8 decimals
 _OWNER = attrgetter("account", "bot", "venue", "symbol")
 _NUMBERS = tuple(map(attrgetter, ("position", "qty", "price", "fee")))
+
+_Piece = tuple[Floats, Floats, Floats, Floats]
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
@@ -124,21 +129,47 @@ def max_drawdown(curve: Curve) -> float | None:
     return deepest
 
 
-def trade_results(fills: Iterable[Fill]) -> tuple[Floats, float]:
+def trade_results(fills: Facts[Fill]) -> tuple[Floats, float]:
     """(profit after fees of every round trip that was closed, fees of all fills).
 
     Round trips as in `infra.backtest.trips`: from flat to flat, a fill that crosses zero ends one and begins the next.
     """
-    groups: dict[tuple[str, ...], list[Fill]] = {}
-    for fill in fills:
-        groups.setdefault(_OWNER(fill), []).append(fill)
     found, fees = [np.empty(0, np.float64)], 0.0
-    for own in groups.values():
-        position, qty, price, fee = (np.fromiter(map(float, map(of, own)), np.float64, len(own)) for of in _NUMBERS)
-        signed = np.where(np.array([one.side for one in own]) == "buy", qty, -qty)
+    for pieces in _columns(fills).values():
+        position, signed, price, fee = (np.concatenate(one) for one in zip(*pieces, strict=True))
         fees += float(fee.sum())
         found.append(_closed(position, signed, price, fee))
     return np.concatenate(found), fees
+
+
+def _columns(fills: Facts[Fill]) -> dict[tuple[str, ...], list[_Piece]]:
+    """By owner, in order: positions after the fills, signed quantities, prices, fees. Fills that came in columns are
+    taken as these."""
+    found: dict[tuple[str, ...], list[_Piece]] = {}
+    single: dict[tuple[str, ...], list[Fill]] = {}
+    for part in fills._parts:
+        if isinstance(part, Stretch):
+            bot = part.bot
+            key: tuple[str, ...] = (part.account.name, bot.name, bot.venue, bot.symbol)
+            pieces = found.setdefault(key, [])
+            if key in single:
+                pieces.append(_of_fills(single.pop(key)))
+            pieces.append(_of_legs(part.legs))
+        else:
+            single.setdefault(_OWNER(part), []).append(part)
+    for key, own in single.items():
+        found.setdefault(key, []).append(_of_fills(own))
+    return found
+
+
+def _of_legs(legs: Legs) -> _Piece:
+    lots, prices = 10.0**legs.scales.lots, 10.0**legs.scales.places
+    return legs.position / lots, legs.side * legs.qty / lots, legs.price / prices, legs.fee / _FEES
+
+
+def _of_fills(own: Sequence[Fill]) -> _Piece:
+    position, qty, price, fee = (np.fromiter(map(float, map(of, own)), np.float64, len(own)) for of in _NUMBERS)
+    return position, np.where(np.array([one.side for one in own]) == "buy", qty, -qty), price, fee
 
 
 def _closed(position: Floats, signed: Floats, price: Floats, fee: Floats) -> Floats:

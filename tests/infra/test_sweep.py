@@ -151,10 +151,14 @@ def test_figures_are_those_of_a_report(tmp_path: Path) -> None:
     file = data.load(f"{market(tmp_path / 'walk.csv', 5_000)}=sim/AAA@1m")
     summarize = Summarizer(True)
     seen = []
-    for short, fee, value in ((True, "0.0005", "0.5"), (False, "0", "0.9"), (True, "-0.0001", "0.03")):
+    cases = (
+        (True, "0.0005", Sizing(value=Decimal("0.5"))), (False, "0", Sizing(value=Decimal("0.9"))),
+        (True, "-0.0001", Sizing(value=Decimal("0.03"))), (True, "0.0005", Sizing(method="quantity", value=Decimal(3))),
+    )  # fmt: skip
+    for short, fee, sizing in cases:
         account = AccountPlan(fees=Fees(maker=Decimal(fee), taker=Decimal(fee)), fills=FillModel(slippage=Decimal(0)))
-        params = {"fast": 3, "slow": 8, "short": short, "stop_atr": 2.0}
-        bot = BotPlan(name="one", venue="sim", symbol="AAA", params=params, sizing=Sizing(value=Decimal(value)))
+        params = {"fast": 3, "slow": 8, "short": short, "stop_atr": 0.0 if sizing.method == "quantity" else 2.0}
+        bot = BotPlan(name="one", venue="sim", symbol="AAA", params=params, sizing=sizing)
         result = play(Plan(symbols=data.symbol_plans([file]), bots=(bot,), accounts=(account,)), data.windows([file]))
         summary, whole = summarize(result), figures(result).portfolio
         assert whole is not None
