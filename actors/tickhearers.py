@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import deque
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -31,7 +33,7 @@ class Payer:
 
     def __init__(self, seat: Seat, venue: str, symbol: str) -> None:
         assert isinstance(seat.decider, AccountDecider)
-        self.seat = seat
+        self.seat, self.decider = seat, seat.decider
         self.source: Source = seat.decider.sources[subjects.feed(venue, symbol)]
         self.seen = self.due = 0
 
@@ -46,15 +48,22 @@ class Payer:
 
     def look(self, start: int) -> int:
         """The first row from `start` on that the account may answer; all before it leave its orders and day alone."""
-        state = self.seat.state
-        market, first = state.markets[self.source.key], self._place(start)
-        if self._day[0] != state.day_end:
-            self._day = (state.day_end, int(np.searchsorted(self._newest, state.day_end)))
-        found = max(first, self._day[1])
+        market, first = self.seat.state.markets[self.source.key], self._place(start)
+        found = max(first, self._day_start())
         if market.orders and found > first:
             found = min(found, _first_beyond(self._price, first, found, *guards(market)))
         self.due = self._row(found)
         return self.due
+
+    def next_day(self, start: int) -> int:
+        """The first row from `start` on of a new day."""
+        return self._row(max(self._place(start), self._day_start()))
+
+    def _day_start(self) -> int:
+        day_end = self.seat.state.day_end
+        if self._day[0] != day_end:
+            self._day = (day_end, int(np.searchsorted(self._newest, day_end)))
+        return self._day[1]
 
     def see(self, end: int) -> None:
         """Takes in trades that change nothing, up to `end`, as `observe` would one by one."""
@@ -125,10 +134,19 @@ class Shown:
         self.cuts = np.searchsorted(self.rows, closings, "right").tolist() if self.rows else [0] * len(closings)
 
 
+class News(NamedTuple):
+    """What a strategy said, or raised, at a row: of the candle that closes there, or of the trade itself."""
+
+    row: int
+    of_bar: bool
+    wish: Target | None
+    error: Exception | None = None
+
+
 class Hearer:
     """A bot. Its strategy has been shown the first `bars` candles and `ticks` trades of the window.
 
-    `news`: the row at which it has something new to say, or has failed; nothing after that was shown.
+    `news`: what it has said that is new and was not told yet; nothing after that was shown.
     """
 
     def __init__(self, seat: Seat) -> None:
@@ -140,42 +158,49 @@ class Hearer:
     def load(self, shown: Shown) -> None:
         self._shown = shown
         self.bars = self.ticks = 0
-        self.news = NONE
-        self._of_bar = False  # whether the news are of a candle
+        self.news: deque[News] = deque()
+        self._of_bar = False
         self._wish: Target | None = None
-        self._error: Exception | None = None
         self._last: Candle | Trade | None = None
 
     def listen(self, stop: int) -> int:
         """Shows what comes before the row `stop`, until there are news; returns their row or `stop`."""
-        if self.news == NONE and not self.state.started:
+        if not self.state.started:
             # The first thing heard makes the bot say that it has started.
-            heard, at = (self._shown.rows, self.ticks) if self.ticking else (self._shown.closings, self.bars)
+            shown = self._shown
+            heard, at = (shown.rows, self.ticks) if self.ticking else (shown.closings, self.bars)
             return min(stop, heard[at]) if at < len(heard) else stop
-        if self.news == NONE:
-            try:
-                if self.ticking:
-                    self._listen_to_trades(stop)
-                else:
-                    self._listen(bisect_left(self._shown.closings, stop, self.bars))
-            except Exception as error:  # becomes Poison when its turn has come
-                shown, self._error = self._shown, error
-                self.news = shown.closings[self.bars - 1] if self._of_bar else shown.rows[self.ticks - 1]
-        return min(self.news, stop)
+        if not self.news:
+            self.listen_on(stop)
+        return min(self.news[0].row, stop) if self.news else stop
 
-    def _listen(self, end: int) -> None:
-        """Shows candles up to place `end`."""
+    def listen_on(self, stop: int) -> None:
+        """Shows what comes before the row `stop`, until there are more news."""
+        try:
+            if self.ticking:
+                self._listen_to_trades(stop)
+            else:
+                self._listen(bisect_left(self._shown.closings, stop, self.bars))
+        except Exception as error:  # becomes Poison when its turn has come
+            shown = self._shown
+            row = shown.closings[self.bars - 1] if self._of_bar else shown.rows[self.ticks - 1]
+            self.news.append(News(row, self._of_bar, None, error))
+
+    def _listen(self, end: int) -> bool:
+        """Shows candles up to place `end`; whether there are news."""
         shown, state, start = self._shown, self.state, self.bars
         if end <= start:
-            return
-        on_candle, position = state.strategy.on_candle, state.position
+            return False
+        on_candle, position, news = state.strategy.on_candle, state.position, False
         self._of_bar = True
         for self.bars, candle in enumerate(shown.candles[start:end], start + 1):
             wish = on_candle(candle, position)
             if wish is not None and is_news(state, wish):
-                self.news = shown.closings[self.bars - 1]
+                self.news.append(News(shown.closings[self.bars - 1], True, wish))
+                news = True
                 break
         self._last, self._wish = candle, wish
+        return news
 
     def _listen_to_trades(self, stop: int) -> None:
         shown, state = self._shown, self.state
@@ -190,13 +215,11 @@ class Hearer:
                 for self.ticks, trade in enumerate(trades[start:until], start + 1):
                     wish = on_trade(trade, position)
                     if wish is not None and is_news(state, wish):
-                        self.news = shown.rows[self.ticks - 1]
-                        break
+                        self._last, self._wish = trade, wish
+                        self.news.append(News(shown.rows[self.ticks - 1], False, wish))
+                        return
                 self._last, self._wish = trade, wish
-            if self.bars >= end or self.news != NONE:
-                return
-            self._listen(self.bars + 1)
-            if self.news != NONE:
+            if self.bars >= end or self._listen(self.bars + 1):
                 return
 
     def hear_trade(self, row: int, entry: Recorded) -> Decision | None:
@@ -205,47 +228,62 @@ class Hearer:
         place = bisect_left(shown.rows, row)
         if place == len(shown.rows) or shown.rows[place] != row:
             return None
-        if place < self.ticks and (self.news != row or self._of_bar):
-            return None  # shown before, and there was nothing to say
-        return self._answer(entry, shown.trades[place], place >= self.ticks)
+        return self._hear(entry, row, shown.trades[place], place < self.ticks)
 
     def hear_bar(self, place: int, entry: Recorded) -> Decision | None:
         """As `Seat.react` for the symbol's message of a candle."""
         shown = self._shown
-        if place < self.bars and (self.news != shown.closings[place] or not self._of_bar):
-            return None
-        return self._answer(entry, shown.candles[place], place >= self.bars)
+        return self._hear(entry, shown.closings[place], shown.candles[place], place < self.bars)
 
-    def _answer(self, entry: Recorded, what: Candle | Trade, fresh: bool) -> Decision | None:
-        state, decider, seat = self.state, self.decider, self.seat
+    def _hear(self, entry: Recorded, row: int, what: Candle | Trade, shown: bool) -> Decision | None:
+        wish: Target | None = None
         try:
-            if fresh:
-                self._show(what)
-            if self._error is not None:
-                raise self._error
-            self.news = NONE
-            self._last = what
-            self.settle()
-            seat.at, seat.stood_at = entry.seq, 0
-            if state.started and not is_news(state, state.wish):
-                return None
-            facts = decider.decide(state, entry)
-            for fact in facts:
-                decider.evolve(state, fact)
+            if not shown:
+                wish = self._show(what)
+            elif not self.news or self.news[0][:2] != (row, isinstance(what, Candle)):
+                return None  # there was nothing to say
+            else:
+                news = self.news.popleft()
+                wish = news.wish
+                if news.error is not None:
+                    raise news.error
+            return self._answer(entry, what, wish)
         except Poison:
             raise
         except Exception as error:
-            raise Poison(seat.actor, entry.seq, f"{type(error).__name__}: {error}") from error
-        return derived(seat.actor, entry, facts) if facts else None
+            raise Poison(self.seat.actor, entry.seq, f"{type(error).__name__}: {error}") from error
 
-    def _show(self, what: Candle | Trade) -> None:
+    def _show(self, what: Candle | Trade) -> Target | None:
         strategy, position = self.state.strategy, self.state.position
         if isinstance(what, Trade):
             self.ticks += 1
-            self._wish = strategy.on_trade(what, position)
+            wish = strategy.on_trade(what, position)
         else:
             self.bars += 1
-            self._wish = strategy.on_candle(what, position)
+            wish = strategy.on_candle(what, position)
+        self._last, self._wish = what, wish
+        return wish
+
+    def _answer(self, entry: Recorded, what: Candle | Trade, wish: Target | None) -> Decision | None:
+        state, decider, seat = self.state, self.decider, self.seat
+        self._learn(what, wish)
+        seat.at, seat.stood_at = entry.seq, 0
+        if state.started and not is_news(state, wish):
+            return None
+        facts = decider.decide(state, entry)
+        for fact in facts:
+            decider.evolve(state, fact)
+        return derived(seat.actor, entry, facts) if facts else None
+
+    def _learn(self, what: Candle | Trade, wish: Target | None) -> None:
+        state = self.state
+        state.wish = wish
+        if isinstance(what, Candle):
+            state.price, state.learnt = what.close, max(state.learnt, what.ts)
+            return
+        state.price = what.price
+        if self.bars:
+            state.learnt = max(state.learnt, self._shown.candles[self.bars - 1].ts)
 
     def react(self, entry: Recorded) -> Decision | None:
         """`Seat.react` for a message that is neither a row nor a candle of this window."""
@@ -255,16 +293,22 @@ class Hearer:
 
     def settle(self) -> None:
         """Brings the state to what it is after what was shown last."""
-        state, last = self.state, self._last
-        if last is None:
-            return
-        state.wish = self._wish
-        if isinstance(last, Candle):
-            state.price, state.learnt = last.close, max(state.learnt, last.ts)
-        else:
-            state.price = last.price
-            if self.bars:
-                state.learnt = max(state.learnt, self._shown.candles[self.bars - 1].ts)
+        if self._last is not None:
+            self._learn(self._last, self._wish)
+
+    def settle_after(self, fill: int) -> None:
+        """Brings the state to after what was shown last, the account having told of a fill at the row `fill`."""
+        self.settle()
+        shown = self._shown
+        bar = shown.closings[self.bars - 1] if self.bars else -1
+        trade = shown.rows[self.ticks - 1] if self.ticks else -1
+        if max(bar, trade) <= fill:
+            self.state.wish = self._last = None  # that was heard last
+
+    def last_price(self) -> float:
+        """Of what was shown last."""
+        assert self._last is not None, "something was said of it"
+        return self._last.close if isinstance(self._last, Candle) else self._last.price
 
     def keep(self, heard: int, ids: dict[str, None], unheeded: bool) -> None:
         """Brings the state to the end of the window. `unheeded`: the last trade it heard was not shown."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import repeat
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy as np
 from actors.seat import Seat
 from actors.symbol import SymbolDecider, tradecolumns
 from actors.symbol.tradecolumns import Judged, Trades
-from actors.tickhearers import NONE, Hearer, Payer, Shown
+from actors.tickhearers import Hearer, Payer, Shown
 from events import subjects
 from events.block import Columns, Ints
 from events.decision import Decision, Recorded
@@ -41,6 +41,7 @@ class Lane:
 
     def load(self, rows: Trades) -> None:
         self.rows, self.count = rows, len(rows.ts)
+        self._made = self.trade_of()
         self.good = good = tradecolumns.sound(self.decider.rules, rows)
         self._sound = np.flatnonzero(good)
         counts = None if len(self._sound) == self.count else self._sound
@@ -94,11 +95,7 @@ class Lane:
         return list(map(Candle, *names, *columns))
 
     def trade(self, row: int) -> Trade:
-        rows = self.rows
-        return Trade(
-            self.venue, self.symbol, int(rows.ts[row]), float(rows.price[row]), float(rows.qty[row]),
-            SIDES[int(rows.side[row])], rows.id[row],
-        )  # fmt: skip
+        return self._made(row)
 
     def next_row(self) -> int:
         """The next row that must go the long way, or their number; strategies have been shown all before it."""
@@ -107,14 +104,33 @@ class Lane:
             if self.judged is None:
                 found = min(found, at)
             else:
-                place = bisect_left(self._odd, at)
-                found = min(found, self._odd[place] if place < len(self._odd) else NONE)
+                found = self.next_odd(at)
                 for payer in self.payers:
                     found = min(found, payer.look(at))
                 for hearer in self.hearers:
                     found = hearer.listen(found)
             self._next = found
         return self._next
+
+    def next_odd(self, start: int) -> int:
+        """The first odd row from `start` on, or the number of rows."""
+        place = bisect_left(self._odd, start)
+        return self._odd[place] if place < len(self._odd) else self.count
+
+    @property
+    def closed_at(self) -> Ints:
+        """The rows at which plain bars close."""
+        return self.judged.closings if self.judged is not None else np.empty(0, np.int64)
+
+    def trade_of(self) -> Callable[[int], Trade]:
+        """`trade` of this window, also when the next one is there."""
+        rows, venue, symbol = self.rows, self.venue, self.symbol
+
+        def made(row: int) -> Trade:
+            ts, price, qty, side = rows.ts.item(row), rows.price.item(row), rows.qty.item(row), rows.side.item(row)
+            return Trade(venue, symbol, ts, price, qty, SIDES[side], rows.id[row])
+
+        return made
 
     def is_odd(self, row: int) -> bool:
         if self.judged is None:

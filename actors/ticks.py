@@ -21,6 +21,8 @@ from actors.seat import Seat
 from actors.symbol import SymbolDecider
 from actors.symbol.tradecolumns import Trades
 from actors.ticklane import Lane
+from actors.tickrider import rider_of
+from actors.tickstretch import TradeStretch
 from events.block import Ints
 from events.decision import Decision, Recorded, derived
 from events.feed import observed
@@ -31,17 +33,22 @@ is played after what its feed said before it. The next window begins where this 
 
 
 class Ticks(Lockstep):
-    """`sink` is shown the entries that were made; `passed` each lane at the end of a window, for all the others."""
+    """`sink` is shown the entries that were made; `passed` each lane at the end of a window, for all the others.
+
+    `traded`: told of stretches of plain trading instead of `sink`.
+    """
 
     def __init__(
         self,
         deciders: Iterable[Decider[Any]],
         sink: Callable[[Recorded], None],
         passed: Callable[[Lane], None] | None = None,
+        traded: Callable[[TradeStretch], None] | None = None,
     ) -> None:
         super().__init__(deciders, sink)
-        self._passed = passed
+        self._passed, self._traded = passed, traded or self._told
         self._lanes = {lane.feed: lane for lane in self._made()}
+        self._rider = rider_of(list(self._lanes.values()))
 
     def _made(self) -> Iterator[Lane]:
         for seat in self.seats:
@@ -61,17 +68,36 @@ class Ticks(Lockstep):
         for lane in lanes:
             lane.load(window[lane.feed])
         course = _Course(lanes)
+        if self._rider is not None and lanes:
+            self._rider.load()
         at = 0
         while at < course.rows:
+            at = self._ride(course, at)
             found = course.next_row()
             self.end += found - at + course.bars(found)
             if found < course.rows:
                 self._long_way(course, found)
-            at = found + 1
+                found += 1
+            at = found
         for lane in lanes:
             lane.close()
             if self._passed is not None:
                 self._passed(lane)
+
+    def _ride(self, course: _Course, at: int) -> int:
+        """Plain trading is dealt with in stretches; the first row after them."""
+        stretch = self._rider.ride(at, self.end) if self._rider is not None else None
+        if stretch is None:
+            return at
+        self.end += stretch.end - at + course.bars(stretch.end)
+        self._traded(stretch)
+        self.end += stretch.decisions
+        course.lanes[0].dealt_with(stretch.end - 1)
+        return stretch.end
+
+    def _told(self, stretch: TradeStretch) -> None:
+        for entry in stretch.entries():
+            self._sink(entry)
 
     def _long_way(self, course: _Course, at: int) -> None:
         lane, row = course.place(at)

@@ -11,9 +11,11 @@ import numpy as np
 
 from actors.plan import Plan
 from actors.roster import deciders
+from actors.stretch import Stretch
 from actors.symbol import SymbolDecider, tradecolumns
 from actors.ticklane import SIDES, Lane
 from actors.ticks import Ticks, Window, merged
+from actors.tickstretch import TradeStretch, TradeWords
 from events import subjects
 from events.block import Ints
 from events.bulk import Bytes, canonical
@@ -48,7 +50,7 @@ def play_trades(
     `backtest` raises.
     """
     collector = TradeCollector(plan, digest=digest)
-    run = Ticks(deciders(plan), collector, collector.ended)
+    run = Ticks(deciders(plan), collector, collector.ended, collector.traded)
     done = 0
     for part in parts:
         if isinstance(part, tuple):
@@ -89,6 +91,19 @@ class TradeCollector(Collector):
     def __init__(self, plan: Plan, *, digest: bool = True, columnar: Collection[str] = ()) -> None:
         markets = {subjects.market(one.venue, one.symbol) for one in plan.symbols}
         super().__init__(plan, digest=digest, columnar={*columnar, *markets})
+
+    def traded(self, stretch: Stretch) -> None:
+        assert isinstance(stretch, TradeStretch), "the rows here are trades"
+        digest, self._digest = self._digest, None  # whose words are others than those of candles
+        small = stretch.compact()
+        super().traded(small)
+        self._digest = digest
+        if digest is not None and stretch.decisions:
+            bot, account = subjects.bot(stretch.bot.name), subjects.account(stretch.account.name)
+            feed, count = subjects.feed(stretch.bot.venue, stretch.bot.symbol), len(small.said)
+            words = TradeWords(small, _ids_of(feed, [small.trade(row) for row in range(small.end)]))
+            digest.add_many(bot, words.bot(), count)
+            digest.add_many(account, words.account(), stretch.decisions - count)
 
     def ended(self, lane: Lane) -> None:
         self._entries += lane.count - lane.odd
@@ -138,15 +153,18 @@ def _bodies(lane: Lane) -> bytes:
 
 def _ids(lane: Lane, rows: Ints) -> Bytes:
     """(rows, 16): the ids of the feed's messages of some rows."""
-    first = lane.trade(int(rows[0]))
-    known = observed(lane.feed, first.ts, first).id
     found = []
     for start in range(0, len(rows), _PIECE):
-        trades = lane.trades(rows[start : start + _PIECE])
-        ts = lane.rows.ts[rows[start : start + _PIECE]].tolist()
-        said = list(zip(repeat(lane.feed), repeat(""), ts, zip(trades, strict=True), strict=False))
-        lines = _JSON.encode_lines(said).split(b"\n")[: len(trades)]
-        found += [blake2b(line, digest_size=16).digest() for line in lines]
-    if found[0].hex() != known:  # the codec writes it in another way
-        found = [bytes.fromhex(observed(lane.feed, one.ts, one).id) for one in lane.trades(rows)]
+        found.append(_ids_of(lane.feed, lane.trades(rows[start : start + _PIECE])))
+    return np.concatenate(found)
+
+
+def _ids_of(feed: str, trades: list[Trade]) -> Bytes:
+    """(trades, 16): the ids of the messages in which a feed says these trades."""
+    stamps = [trade.ts for trade in trades]
+    said = list(zip(repeat(feed), repeat(""), stamps, zip(trades, strict=True), strict=False))
+    lines = _JSON.encode_lines(said).split(b"\n")[: len(trades)]
+    found = [blake2b(line, digest_size=16).digest() for line in lines]
+    if found[0].hex() != observed(feed, stamps[0], trades[0]).id:  # the codec writes it in another way
+        found = [bytes.fromhex(observed(feed, one.ts, one).id) for one in trades]
     return np.frombuffer(b"".join(found), np.uint8).reshape(-1, 16)

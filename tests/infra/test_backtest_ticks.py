@@ -9,8 +9,11 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from actors.plan import AccountPlan, BotPlan, Fees, FillModel, Limits, Plan, Sizing, SymbolPlan
+from actors.roster import deciders
+from actors.ticks import Ticks
+from actors.tickstretch import TradeStretch
 from events import subjects
-from infra.backtest.tickparity import assert_trade_parity
+from infra.backtest.tickparity import assert_trade_parity, cut
 from tests.infra.ticking import walk
 
 PHASES = (Phase.explicit, Phase.reuse, Phase.generate)  # an example takes too long for many hundreds of smaller ones
@@ -118,3 +121,44 @@ def test_many_bots_on_many_symbols_share_an_account(seed: int, symbols: int, win
         for n in range(symbols)
     }
     assert_trade_parity(plan(bots, symbols, limits=limits), trades, windows=(window,))
+
+
+@settings(max_examples=12, deadline=None, phases=PHASES)
+@given(
+    seed=st.integers(0, 10**6),
+    strategy=st.sampled_from([DICE, TICKING, "ema-cross"]),
+    odd=st.fixed_dictionaries({name: st.booleans() for name in ("garbage", "again", "disorder", "same")}),
+    a_minute=st.sampled_from([2.0, 20.0]),
+    slippage=st.sampled_from(["0", "0.0003"]),
+    participation=st.sampled_from([None, "0.5"]),
+    cash=st.sampled_from(["100000", "500"]),
+    window=st.sampled_from([50, 5000]),
+)
+def test_plain_trading_in_stretches(
+    seed: int,
+    strategy: str,
+    odd: dict[str, bool],
+    a_minute: float,
+    slippage: str,
+    participation: str | None,
+    cash: str,
+    window: int,
+) -> None:
+    """Market orders of a fixed quantity without brackets; at 500 some of them come near what the account has."""
+    params = {"fast": 2, "slow": 4, "short": True} if strategy == "ema-cross" else {"seed": seed, "brackets": False}
+    more = {"rare": 4, "often": 2} if strategy == TICKING else {}
+    bot = {"strategy": strategy, "params": {**params, **more}, "sizing": Sizing(method="quantity", value=Decimal("2"))}
+    part = None if participation is None else Decimal(participation)
+    whole = plan([bot], fills=FillModel(slippage=Decimal(slippage), participation=part), cash=Decimal(cash))
+    assert_trade_parity(whole, {feed(): walk(seed, 500, a_minute=a_minute, **odd)}, windows=(window,))
+
+
+def test_plain_trading_is_told_in_stretches() -> None:
+    """Otherwise the test above would show nothing."""
+    bot = {"strategy": "ema-cross", "params": {"fast": 2, "slow": 4}, "sizing": Sizing(method="quantity")}
+    whole = plan([bot], fills=FillModel(participation=None))
+    told: list[TradeStretch] = []
+    run = Ticks(deciders(whole), lambda _: None, traded=told.append)
+    for window in cut({feed(): walk(3, 3_000, a_minute=5)}, 1_000):
+        run.play(window)
+    assert sum(len(stretch.said) for stretch in told) > 50
