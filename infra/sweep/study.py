@@ -14,14 +14,13 @@ import msgspec
 
 from actors.plan import Plan
 from actors.strategies import find
-from infra.backtest import kpis
 from infra.backtest.data import MarketFile, stream
 from infra.backtest.engine import backtest, play
 from infra.backtest.parts import fits, parts
 from infra.backtest.result import Result
 from infra.sweep.grid import Grid
 from infra.sweep.periods import Period
-from infra.sweep.summary import Summarizer, Summary
+from infra.sweep.summary import Summary, summary
 
 _encode = msgspec.json.Encoder(decimal_format="string").encode
 
@@ -92,12 +91,12 @@ class Player:
             if slice != self._at:
                 self._load(slice)
             result = self._play(self._study.grid.at(number))
-            summary = self._summarize(result)
+            found = summary(result)
         except Exception as error:
             said = " ".join(f"{type(error).__name__}: {error}".split())
             return Outcome(slice=slice, number=number, error=said, seconds=time.perf_counter() - started)
         seconds = time.perf_counter() - started
-        return Outcome(slice=slice, number=number, digest=result.digest, seconds=seconds, summary=summary)
+        return Outcome(slice=slice, number=number, digest=result.digest, seconds=seconds, summary=found)
 
     def _load(self, slice: int) -> None:
         one, close = self._study.slices[slice], self._study.close_last
@@ -107,7 +106,6 @@ class Player:
         if fits(plan, files):
             self._parts = tuple(parts(plan, files, start=period.start, end=period.end, close_last=close))
         self._files, self._period = files, period
-        self._summarize = Summarizer(kpis.is_continuous(plan))
         self._at = slice
 
     def _play(self, params: Mapping[str, Any]) -> Result:

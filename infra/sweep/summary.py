@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from actors.account.plain import Legs
 from actors.stretch import Stretch
-from events.block import Floats, Ints
+from events.block import Floats
 from events.timeframe import DAY
 from events.trading import Fill
 from infra.backtest import kpis
@@ -59,52 +59,43 @@ def better(figure: str, value: float) -> float:
     return -value if figure in SMALLER_IS_BETTER else value
 
 
-class Summarizer:
-    """For many results over the same candles: what follows from the time stamps alone is worked out once."""
+def summary(result: Result) -> Summary:
+    """Accounts of several currencies have no figures together: those are of the first account."""
+    curves = list(result.curves.values())
+    curve = kpis.combined(curves) if len(curves) > 1 else curves[0]
+    curve = curve if curve is not None else curves[0]
+    points = len(curve)
+    final = float(curve.equity[-1]) if points else curve.start
+    returns, periods = daily(curve, continuous=kpis.is_continuous(result.plan))
+    pnl, fees = trade_results(result.fills)
+    wins, lost = pnl[pnl > 0], float(-pnl[pnl < 0].sum())
+    return Summary(
+        bars=sum(one.bars for one in result.markets),
+        trades=len(pnl),
+        net_profit=float(pnl.sum()),
+        total_return=final / curve.start - 1 if curve.start > 0 else None,
+        max_drawdown=max_drawdown(curve),
+        sharpe=kpis.sharpe(returns, periods),
+        sortino=kpis.sortino(returns, periods),
+        win_rate=len(wins) / len(pnl) if len(pnl) else None,
+        profit_factor=_finite(float(wins.sum()) / lost) if lost > 0 else None,
+        expectancy=float(pnl.mean()) if len(pnl) else None,
+        exposure=float(np.count_nonzero(curve.held)) / points if points else None,
+        fees=fees,
+        final=final,
+    )
 
-    def __init__(self, continuous: bool) -> None:
-        """`continuous`: the market trades on weekends (`kpis.is_continuous`)."""
-        self._continuous = continuous
-        self._ts: Ints | None = None
-        self._days: Ints = np.empty(0, np.int64)
-        self._periods = 0
 
-    def __call__(self, result: Result) -> Summary:
-        """Accounts of several currencies have no figures together: those are of the first account."""
-        curves = list(result.curves.values())
-        curve = kpis.combined(curves) if len(curves) > 1 else curves[0]
-        curve = curve if curve is not None else curves[0]
-        points = len(curve)
-        final = float(curve.equity[-1]) if points else curve.start
-        returns, periods = self._daily(curve)
-        pnl, fees = trade_results(result.fills)
-        wins, lost = pnl[pnl > 0], float(-pnl[pnl < 0].sum())
-        return Summary(
-            bars=sum(one.bars for one in result.markets),
-            trades=len(pnl),
-            net_profit=float(pnl.sum()),
-            total_return=final / curve.start - 1 if curve.start > 0 else None,
-            max_drawdown=max_drawdown(curve),
-            sharpe=kpis.sharpe(returns, periods),
-            sortino=kpis.sortino(returns, periods),
-            win_rate=len(wins) / len(pnl) if len(pnl) else None,
-            profit_factor=_finite(float(wins.sum()) / lost) if lost > 0 else None,
-            expectancy=float(pnl.mean()) if len(pnl) else None,
-            exposure=float(np.count_nonzero(curve.held)) / points if points else None,
-            fees=fees,
-            final=final,
-        )
-
-    def _daily(self, curve: Curve) -> tuple[Floats, int]:
-        """`kpis.daily`, which the last points of all days are enough for."""
-        ts = curve.ts
-        if self._ts is None or not (ts is self._ts or np.array_equal(ts, self._ts)):
-            number = (ts - 1) // DAY
-            ends = np.flatnonzero(number[1:] != number[:-1])
-            self._ts, self._days = ts, np.unique(np.concatenate(([0], ends, [len(ts) - 1]))) if len(ts) else ends
-        places = self._days
-        few = Curve(curve.currency, curve.start, ts[places], curve.equity[places], curve.gross[:0], curve.held[:0])
-        return kpis.daily(few, continuous=self._continuous)
+def daily(curve: Curve, *, continuous: bool) -> tuple[Floats, int]:
+    """`kpis.daily`, from the points that it needs: the first, and the last of each day."""
+    ts = curve.ts
+    if not len(ts):
+        return kpis.daily(curve, continuous=continuous)
+    midnights = DAY * np.arange((int(ts[0]) - 1) // DAY + 1, (int(ts[-1]) - 1) // DAY + 2)
+    ends = np.searchsorted(ts, midnights, "right") - 1
+    places = np.concatenate(([0], ends[np.diff(ends, prepend=0) > 0]))
+    few = Curve(curve.currency, curve.start, ts[places], curve.equity[places], curve.gross[:0], curve.held[:0])
+    return kpis.daily(few, continuous=continuous)
 
 
 def max_drawdown(curve: Curve) -> float | None:
@@ -115,15 +106,17 @@ def max_drawdown(curve: Curve) -> float | None:
     equity, rows = curve.equity, len(curve)
     if not rows or curve.start <= 0:
         return 0.0 if rows else None
-    starts = np.arange(0, rows, _BLOCK)
-    high, low = np.maximum.reduceat(equity, starts), np.minimum.reduceat(equity, starts)
+    whole = rows - rows % _BLOCK
+    blocks, rest = equity[:whole].reshape(-1, _BLOCK), equity[whole:]
+    high = np.concatenate((blocks.max(axis=1), [rest.max()] if len(rest) else []))
+    low = np.concatenate((blocks.min(axis=1), [rest.min()] if len(rest) else []))
     before = np.maximum(np.concatenate(([curve.start], np.maximum.accumulate(high)[:-1])), curve.start)
     bound = np.where(low >= 0, low / np.maximum(before, high), low / before) - 1
     deepest = 0.0
     for block in np.argsort(bound, kind="stable").tolist():
         if bound[block] >= deepest:
             break
-        part = equity[starts[block] : starts[block] + _BLOCK]
+        part = equity[block * _BLOCK : (block + 1) * _BLOCK]
         peaks = np.maximum(np.maximum.accumulate(part), before[block])
         deepest = min(deepest, float((part / peaks).min()) - 1)
     return deepest

@@ -23,7 +23,7 @@ from infra.sweep.grid import Grid, axis
 from infra.sweep.lines import Line, Results
 from infra.sweep.periods import Period, cut, period
 from infra.sweep.ranking import ranked
-from infra.sweep.summary import FIGURES, Summarizer, max_drawdown, trade_results
+from infra.sweep.summary import FIGURES, daily, max_drawdown, summary, trade_results
 from infra.sweep.where import condition
 from tests.infra.sweeps import market
 
@@ -149,7 +149,6 @@ def test_the_deepest_fall_is_the_one_that_every_point_shows(values: list[float],
 
 def test_figures_are_those_of_a_report(tmp_path: Path) -> None:
     file = data.load(f"{market(tmp_path / 'walk.csv', 5_000)}=sim/AAA@1m")
-    summarize = Summarizer(True)
     seen = []
     cases = (
         (True, "0.0005", Sizing(value=Decimal("0.5"))), (False, "0", Sizing(value=Decimal("0.9"))),
@@ -160,16 +159,16 @@ def test_figures_are_those_of_a_report(tmp_path: Path) -> None:
         params = {"fast": 3, "slow": 8, "short": short, "stop_atr": 0.0 if sizing.method == "quantity" else 2.0}
         bot = BotPlan(name="one", venue="sim", symbol="AAA", params=params, sizing=sizing)
         result = play(Plan(symbols=data.symbol_plans([file]), bots=(bot,), accounts=(account,)), data.windows([file]))
-        summary, whole = summarize(result), figures(result).portfolio
+        found, whole = summary(result), figures(result).portfolio
         assert whole is not None
-        assert summary.bars == 5_000
-        assert summary.trades == whole.trades.trades > 100
-        seen.append(summary.trades)
+        assert found.bars == 5_000
+        assert found.trades == whole.trades.trades > 100
+        seen.append(found.trades)
         for name in set(FIGURES) - {"bars", "trades"}:
             expected = getattr(whole.equity if hasattr(whole.equity, name) else whole.trades, name)
             # Sums of floats against decimals rounded once. No losing day, no Sortino ratio.
             near = None if expected is None else pytest.approx(expected, rel=1e-9, abs=1e-9)
-            assert getattr(summary, name) == near, name
+            assert getattr(found, name) == near, name
         exact = sorted(float(one.pnl) for one in figures(result).trips)
         assert sorted(trade_results(result.fills)[0].tolist()) == pytest.approx(exact, rel=1e-7, abs=1e-8)
     assert len(set(seen)) > 1
@@ -179,24 +178,21 @@ def test_a_run_without_trades_has_what_it_determines(tmp_path: Path) -> None:
     file = data.load(f"{market(tmp_path / 'walk.csv', 30)}=sim/AAA@1m")
     bot = BotPlan(name="one", venue="sim", symbol="AAA", params={"fast": 50, "slow": 90})
     result = play(Plan(symbols=data.symbol_plans([file]), bots=(bot,)), data.windows([file]))
-    found = Summarizer(True)(result)
+    found = summary(result)
     assert (found.bars, found.trades, found.net_profit, found.total_return, found.max_drawdown) == (30, 0, 0, 0, 0)
     assert (found.sharpe, found.win_rate, found.profit_factor, found.fees, found.final) == (None, None, None, 0, 1e5)
     nothing = play(Plan(symbols=data.symbol_plans([file]), bots=(bot,)), [])
-    assert Summarizer(True)(nothing).max_drawdown is None
+    assert summary(nothing).max_drawdown is None
 
 
-def test_days_of_one_result_are_not_taken_for_those_of_another() -> None:
-    def curve(days: list[int]) -> Curve:
-        ts = np.array(days, np.int64) * 86_400_000_000
-        equity = np.linspace(100, 120, len(days)) + np.arange(len(days)) % 2
-        return Curve("USD", 100.0, ts, equity, equity * 0, equity > 0)
-
-    summarize = Summarizer(True)
-    for days in ([1, 2, 3, 4], [1, 2, 9, 10], [5], [], [1, 2, 3, 4]):
-        returns, periods = summarize._daily(curve(days))
-        expected, year = kpis.daily(curve(days), continuous=True)
-        assert (returns.tolist(), periods) == (expected.tolist(), year)
+@given(st.lists(st.integers(1, 40 * 48), unique=True, max_size=60), st.booleans())
+def test_daily_returns_need_the_last_points_of_days_alone(halves: list[int], continuous: bool) -> None:
+    ts = np.array(sorted(halves), np.int64) * 1_800_000_000
+    equity = np.linspace(100, 120, len(ts)) + np.arange(len(ts)) % 2
+    curve = Curve("USD", 100.0, ts, equity, equity * 0, equity > 0)
+    returns, periods = daily(curve, continuous=continuous)
+    expected, year = kpis.daily(curve, continuous=continuous)
+    assert (returns.tolist(), periods) == (expected.tolist(), year)
 
 
 def line(number: int, params: dict[str, Any], value: float | None, **more: Any) -> Line:
