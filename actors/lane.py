@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import repeat
-from typing import Any
-
 import numpy as np
 
 from actors.account import AccountDecider
@@ -18,7 +15,7 @@ from actors.strategies.columns import Asked, Columnar, held
 from actors.symbol import SymbolDecider
 from actors.symbol import columns as symbol_columns
 from events import subjects
-from events.block import Columns
+from events.block import Columns, candle_list
 from events.decision import Decision, Recorded, derived
 from events.market import Candle
 
@@ -126,30 +123,26 @@ class Lane:
 
     def load(self, rows: Columns) -> None:
         """Raises ValueError where the rows are not in order of time."""
-        if (np.diff(rows.ts) < 0).any():
+        if (rows.ts[1:] < rows.ts[:-1]).any():
             raise ValueError(f"the candles of {self.feed} are not in order of time")
         self.rows, self.judged = rows, symbol_columns.judged(self.decider, self.seat.state, rows)
         self.odd = np.flatnonzero(~self.judged.plain)
+        heard = self.judged.heard
+        every = bool(heard.all())
         self.published: list[tuple[int, Decision | None]] = []
         self.passed = self.at = 0  # rows in the symbol's state; rows dealt with
         for holder in self.holders:
             holder.seen = holder.due = 0
         self.candles: list[Candle] = []
         if any(not one.columnar for one in self.listeners):
-            self.candles = self._all()
+            self.candles = candle_list(self.venue, self.symbol, self.timeframe, rows)
         for listener in self.listeners:
             listener.candle = listener.wish = None
             if isinstance(strategy := listener.state.strategy, Columnar) and listener.columnar:
-                heard = self.judged.heard
-                listener.asked = Asked(strategy.on_columns(rows if heard.all() else rows[heard]), heard)
+                listener.asked = Asked(
+                    strategy.on_columns(rows if every else rows[heard]), None if every else heard, len(rows)
+                )
         self._stop = None
-
-    def _all(self) -> list[Candle]:
-        rows = self.rows
-        counts: Any = repeat(None) if rows.count is None else rows.count.tolist()
-        names = (repeat(self.venue), repeat(self.symbol), repeat(self.timeframe))
-        columns = (getattr(rows, name).tolist() for name in ("ts", "open", "high", "low", "close", "volume"))
-        return list(map(Candle, *names, *columns, counts))
 
     def candle(self, row: int) -> Candle:
         if self.candles:
@@ -191,10 +184,10 @@ class Lane:
         self.catch_up(end)
         for holder in self.holders:
             holder.see(self.rows, end)
-        heard = np.flatnonzero(self.judged.heard)
+        last = end - 1 - int(self.judged.heard[::-1].argmax())
         for listener in self.listeners:
-            if listener.columnar and heard.size:
-                self.recall(listener, int(heard[-1]))
+            if listener.columnar and self.judged.heard[last]:
+                self.recall(listener, last)
             listener.keep()
             listener.asked = None
         self.candles = []

@@ -64,15 +64,15 @@ class Columnar(Protocol):
 
 
 class Asked:
-    """A strategy's wishes for a window: `heard` are the rows that the bot hears, in order."""
+    """A strategy's wishes for a window: `heard` are the rows that the bot hears, in order; None: all."""
 
-    def __init__(self, wishes: Wishes, heard: NDArray[np.bool_]) -> None:
-        count = int(heard.sum())
+    def __init__(self, wishes: Wishes, heard: NDArray[np.bool_] | None, rows: int) -> None:
+        count = rows if heard is None else int(heard.sum())
         for name in ("target", "when", "confidence", *_LEVELS):
             column = getattr(wishes, name)
             if column is not None and len(column) != count:
                 raise ValueError(f"on_columns answered {len(column)} rows of `{name}` to {count} candles")
-        self.wishes, self._rows = wishes, np.flatnonzero(heard) if count != len(heard) else None
+        self.wishes, self._rows = wishes, None if heard is None else np.flatnonzero(heard)
         said = np.flatnonzero(wishes.target == wishes.target)
         self._said = {ANY: said}
 

@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from events.block import Columns, candles
+from events.block import Columns, candle_list
 
 from .decider import SymbolDecider
 from .rules import PRICE_MAX, RECENT_MAX, TRIM, VOLUME_MAX, Rules
@@ -33,6 +33,8 @@ def judged(decider: SymbolDecider, state: SymbolState, rows: Columns) -> Judged:
     A row that is not called plain may still turn out to be: it is then decided the long way, to the same end.
     """
     rules = decider.rules
+    if (found := _all_plain(rules, state, rows)) is not None:
+        return found
     sound = _sound(rules, rows)
     ts = np.where(sound, rows.ts, 0)
     newest = np.maximum.accumulate(np.concatenate(([state.last], ts[:-1]))) if len(ts) else ts
@@ -53,12 +55,36 @@ def judged(decider: SymbolDecider, state: SymbolState, rows: Columns) -> Judged:
     return Judged(heard, plain)
 
 
+def _all_plain(rules: Rules, state: SymbolState, rows: Columns) -> Judged | None:
+    """The usual case, found quickly: sound bars, each one step after the one before. None where it is not so."""
+    ts = rows.ts
+    if not len(ts) or not state.close or state.stream.broken or state.stream.torn:
+        return None
+    if int(ts[0]) != state.last + rules.step or int(ts[0]) < rules.low or int(ts[-1]) > rules.high:
+        return None
+    if (ts[1:] - ts[:-1] != rules.step).any() or not _in_bounds(rows).all():
+        return None
+    close = rows.close
+    if not abs(float(close[0]) - state.close) <= rules.jump * state.close:
+        return None
+    before = close[:-1]
+    if not (np.abs(close[1:] - before) <= rules.jump * before).all():
+        return None
+    yes = np.ones(len(ts), np.bool_)
+    return Judged(yes, yes)
+
+
 def _sound(rules: Rules, rows: Columns) -> Flags:
     """As `validation.candle_fault` finds nothing."""
-    o, h, l, c, v, ts = rows.open, rows.high, rows.low, rows.close, rows.volume, rows.ts
+    ts = rows.ts
+    stamped: Flags = (ts >= rules.low) & (ts <= rules.high) & ((ts - rules.origin) % rules.step == 0)
+    return stamped & _in_bounds(rows)
+
+
+def _in_bounds(rows: Columns) -> Flags:
+    o, h, l, c, v = rows.open, rows.high, rows.low, rows.close, rows.volume
     fine: Flags = (l <= o) & (o <= h) & (h <= PRICE_MAX) & (l > 0.0) & (l <= c) & (c <= h)
     fine &= (v >= 0.0) & (v <= VOLUME_MAX)
-    fine &= (ts >= rules.low) & (ts <= rules.high) & ((ts - rules.origin) % rules.step == 0)
     if rows.count is not None:
         fine &= rows.count >= 0
     return fine
@@ -87,5 +113,7 @@ def remember(rules: Rules, state: SymbolState, rows: Columns) -> None:
     if dropped:
         newest = int(rows.ts[skip - 1]) if skip else 0
         state.evicted = max(state.evicted, newest, *old)
-    for candle in candles(rules.venue, rules.symbol, rules.base.name, rows[slice(skip, None)]):
-        state.recent[candle.ts] = candle
+    left = rows[slice(skip, None)]
+    state.recent.update(
+        zip(left.ts.tolist(), candle_list(rules.venue, rules.symbol, rules.base.name, left), strict=True)
+    )

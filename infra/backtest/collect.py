@@ -6,6 +6,7 @@ from array import array
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from decimal import localcontext
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ from events.digest import Digest
 from events.fact import Fact, kind
 from events.market import Candle, CandleBackfilled, CandleRevised, DataFlagged, GapFound
 from events.trading import Fill, OrderPlaced, RiskApproved, RiskRefused, Signal, TradingDayStarted
-from infra.backtest.result import Curve, Facts, Holding, Market, Result
+from infra.backtest.result import Curve, Curves, Facts, Holding, Market, Result
 
 PIECE = 262_144  # points of a curve worked out at a time
 
@@ -67,14 +68,12 @@ class Money:
         rows = len(ts)
         equity, gross, held = np.empty(rows), np.zeros(rows), np.zeros(rows, np.bool_)
         times, cash = np.array(self.ts, np.int64), np.array(self.cash)
+        moves = np.searchsorted(ts, times)  # rows from which on a fill counts
+        held[moves[moves < rows]] = True
         for start in range(0, rows, PIECE):
-            part = slice(start, start + PIECE)
+            part = slice(start, min(start + PIECE, rows))
             now = ts[part]
-            done = np.searchsorted(times, now, "right")
-            equity[part] = cash[done]
-            held[part] = np.diff(done, prepend=done[0] if not start else np.searchsorted(times, ts[start - 1], "right"))
-            if not start:
-                held[0] = done[0] > 0
+            equity[part] = _held(cash, moves, part)
             for (_, key), steps in self.positions.items():
                 position = steps.at(now)
                 if position.any():
@@ -126,8 +125,15 @@ class Steps:
 
     def at(self, ts: Ints) -> Floats:
         """What it is after everything that happened at `ts`."""
-        found: Floats = np.array(self._values)[np.searchsorted(np.array(self._ts, np.int64), ts, "right")]
-        return found
+        moves = np.searchsorted(ts, np.array(self._ts, np.int64))
+        return _held(np.array(self._values), moves, slice(0, len(ts)))
+
+
+def _held(values: Floats, moves: Ints, rows: slice) -> Floats:
+    """values[0] until row moves[0], values[1] until row moves[1], and so on."""
+    ordered = np.maximum.accumulate(moves)  # what is dated before its turn counts from its turn on
+    bounds = np.concatenate(([rows.start], np.clip(ordered, rows.start, rows.stop), [rows.stop]))
+    return np.repeat(values, np.diff(bounds))
 
 
 class Marks:
@@ -160,8 +166,12 @@ class Marks:
 
     @property
     def last(self) -> float:
-        closes = self.whole()[1]
-        return float(closes[-1]) if len(closes) else self.first or 0.0
+        found, newest = self.first or 0.0, -1
+        parts: list[tuple[Any, Any]] = [*self._many, self._ones] if self._whole is None else [self._whole]
+        for ts, close in parts:
+            if len(ts) and ts[-1] >= newest:
+                found, newest = float(close[-1]), int(ts[-1])
+        return found
 
     def at(self, ts: Ints) -> Floats:
         """The newest close at each time; before the first bar, the price of the first fill."""
@@ -172,6 +182,22 @@ class Marks:
         place = np.searchsorted(times, ts, "right") - 1
         found: Floats = np.where(place < 0, self.first or 0.0, closes[place] if len(closes) else 0.0)
         return found
+
+
+class _Grid:
+    """All times at which a market has a bar."""
+
+    def __init__(self, marks: Mapping[str, Marks]) -> None:
+        self._marks = marks
+
+    @cached_property
+    def ts(self) -> Ints:
+        whole = [marks.whole()[0] for marks in self._marks.values()]
+        return whole[0] if len(whole) == 1 else np.unique(np.concatenate(whole or [np.empty(0, np.int64)]))
+
+
+def _curve(money: Money, grid: _Grid, marks: Mapping[str, Marks]) -> Curve:
+    return money.curve(grid.ts, marks)
 
 
 class Collector:
@@ -286,15 +312,14 @@ class Collector:
     def result(self, close_last: str | None) -> Result:
         with localcontext(EXACT):
             holdings = [one for money in self._moneys.values() for one in money.holdings(self._marks)]
-        whole = [marks.whole()[0] for marks in self._marks.values()]
-        ts = whole[0] if len(whole) == 1 else np.unique(np.concatenate(whole or [np.empty(0, np.int64)]))
+        marks, grid = self._marks, _Grid(self._marks)
         return Result(
             self._plan,
             self._digest.hexdigest() if self._digest is not None else "",
             self._digest.by_actor() if self._digest is not None else {},
             self._entries,
             self._decisions,
-            {name: money.curve(ts, self._marks) for name, money in self._moneys.items()},
+            Curves({name: partial(_curve, money, grid, marks) for name, money in self._moneys.items()}),
             Facts(Fill, self._kept[Fill]),
             Facts(OrderPlaced, self._kept[OrderPlaced]),
             Facts(Signal, self._kept[Signal]),

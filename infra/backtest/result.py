@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Generic, TypeVar, overload
 
@@ -66,6 +66,25 @@ class Holding(msgspec.Struct, frozen=True):
     average: Decimal
     mark: Decimal
     unrealized: Decimal
+
+
+class Curves(Mapping[str, Curve]):
+    """By account; each is worked out when it is looked at."""
+
+    def __init__(self, makers: Mapping[str, Callable[[], Curve]]) -> None:
+        self._makers = makers
+        self._made: dict[str, Curve] = {}
+
+    def __getitem__(self, name: str) -> Curve:
+        if name not in self._made:
+            self._made[name] = self._makers[name]()
+        return self._made[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._makers)
+
+    def __len__(self) -> int:
+        return len(self._makers)
 
 
 F = TypeVar("F", bound=Fact)
@@ -135,7 +154,7 @@ class Result(msgspec.Struct, frozen=True):
     digests: dict[str, str]
     entries: int
     decisions: int
-    curves: dict[str, Curve]
+    curves: Curves
     fills: Facts[Fill]
     orders: Facts[OrderPlaced]
     signals: Facts[Signal]
