@@ -11,6 +11,9 @@ from rich.table import Table
 from scripts.bench.case import Finding
 from scripts.bench.work import Done
 
+OWN = ("event", "column", "message", "tape", "sweep")
+"""How the names of our own engines' works begin."""
+
 ENGINE_WORKS = ("rate", "engine_s", "process_s", "peak_mb")
 
 
@@ -101,27 +104,33 @@ def draw(path: Path, findings: Sequence[Finding], done: Mapping[str, Done], mark
     mpl.use("Agg")
     from matplotlib import pyplot as plt
 
-    panels = [[one for one in by_rate(done, market) if one.median("rate")] for market in markets]
+    panels = {market: [one for one in by_rate(done, market) if one.median("rate")] for market in markets}
+    panels = {market: panel for market, panel in panels.items() if panel}
     judged = [(one, share(one)) for one in findings if share(one) is not None]
-    rows = [max(len(panel), 1) for panel in panels] + [max(len(judged), 1)]
+    rows = [len(panel) for panel in panels.values()] + ([len(judged)] if judged else []) or [1]
     figure, axes = plt.subplots(
-        len(rows), 1, figsize=(10, 1.5 + 0.34 * sum(rows) + len(rows)), height_ratios=rows, layout="constrained"
-    )
-    for axis, panel, market in zip(axes, panels, markets, strict=False):
+        len(rows), 1, figsize=(10, 1.5 + 0.34 * sum(rows) + len(rows)), height_ratios=rows, layout="constrained",
+        squeeze=False,
+    )  # fmt: skip
+    for axis, (market, panel) in zip(axes[:, 0], panels.items(), strict=False):
         labels = [engine_name(one, market) for one in panel]
         values = [one.median("rate") or 0.0 for one in panel]
-        _bars(axis, labels, values, [amount(value) for value in values], f"{market}: candles a second")
-    labels = [one.name for one, _ in judged]
-    values = [value or 0.0 for _, value in judged]
-    _bars(axes[-1], labels, values, [f"{value:.2f}" for value in values], "share of the goal reached (1: met)")
-    axes[-1].axvline(1.0, color="black", linewidth=1)
+        own = [label.startswith(OWN) for label in labels]
+        _bars(axis, labels, values, [amount(value) for value in values], own, f"{market}: candles a second")
+    if judged:
+        labels = [one.name for one, _ in judged]
+        values = [value or 0.0 for _, value in judged]
+        texts = [f"{value:.2f}" for value in values]
+        _bars(axes[-1, 0], labels, values, texts, [True] * len(judged), "share of the goal reached (1: met)")
+        axes[-1, 0].axvline(1.0, color="black", linewidth=1)
     figure.savefig(path, dpi=120)
     plt.close(figure)
 
 
-def _bars(axis: Any, labels: Sequence[str], values: Sequence[float], texts: Sequence[str], title: str) -> None:
-    own = ("event", "column", "tape", "sweep", "live", "command", "memory")
-    colours = ["tab:blue" if label.startswith(own) else "tab:gray" for label in labels]
+def _bars(
+    axis: Any, labels: Sequence[str], values: Sequence[float], texts: Sequence[str], own: Sequence[bool], title: str
+) -> None:
+    colours = ["tab:blue" if one else "tab:gray" for one in own]
     drawn = axis.barh(labels, values, color=colours)
     axis.bar_label(drawn, texts, padding=3)
     axis.set_title(title, loc="left")
