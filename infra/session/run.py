@@ -155,14 +155,18 @@ class Session:
                 return
 
     async def drain(self) -> None:
-        """Waits, for a bounded time, until every actor has dealt with its inbox and the projections are at the end."""
+        """Waits, for a bounded time, until all is `settled`."""
         deadline = asyncio.get_running_loop().time() + DRAIN_S
-        while asyncio.get_running_loop().time() < deadline:
-            end = await self.tape.end()
-            behind = [label for label in self._inboxes if not await self._caught_up(label)]
-            if not behind and await self.tape.end() == end and await self._at("projector") >= end:
-                return
+        while asyncio.get_running_loop().time() < deadline and not await self.settled():  # noqa: ASYNC110
             await asyncio.sleep(0.05)
+
+    async def settled(self) -> bool:
+        """Whether every actor has dealt with its inbox, and the projections with the tape."""
+        end = await self.tape.end()
+        if await self._at("projector") < end:  # it hears everything, and is asked with one question
+            return False
+        behind = [label for label in self._inboxes if not await self._caught_up(label)]
+        return not behind and await self.tape.end() == end
 
     async def _caught_up(self, label: str) -> bool:
         at = await self._at(label)

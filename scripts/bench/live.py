@@ -8,7 +8,7 @@ A candle is followed from the moment before the feed publishes it to the server'
 The yardstick is the same number of processes on the same server: each consumes with nats-py's ordered push consumer
 under uvloop and publishes a message of the same size with ack, `JetStreamContext.publish`. Idle sides stay connected.
 
-`python -m scripts.bench.live` prints one JSON object; `--candles`, `--blocks` and `--gap-ms` size the run.
+`python -m scripts.bench.live` prints one JSON object, with `throughput` in it; the options size the run.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ from infra.session.player import Player
 from infra.session.run import Session, session
 from infra.tapes.jetstream import JetStreamTape
 from infra.tapes.reader import ack_parts
+from scripts.bench.throughput import BLOCKS, QUICK, throughput
 
 START = 1_700_000_040_000_000
 FEED, MARKET = subjects.feed("sim", "A"), subjects.market("sim", "A")
@@ -258,7 +259,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--hop", nargs=3, help=argparse.SUPPRESS)
     parser.add_argument("--candles", type=int, default=100, help="a block")
-    parser.add_argument("--blocks", type=int, default=15)
+    parser.add_argument("--blocks", type=int, default=4 if QUICK else 15)
     parser.add_argument("--gap-ms", type=float, default=8.0)
     chosen = parser.parse_args()
     if chosen.hop:
@@ -266,6 +267,7 @@ def main() -> None:
         uvloop.run(hop(url, int(place), int(size)))
         return
     found = uvloop.run(latency(chosen.candles, chosen.blocks, chosen.gap_ms / 1e3))
+    found |= uvloop.run(throughput(*BLOCKS))
     sys.stdout.write(json.dumps(found, indent=1) + "\n")
 
 
