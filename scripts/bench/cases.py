@@ -10,13 +10,17 @@ import msgspec
 
 from scripts.bench.case import Case, Goal
 from scripts.bench.market import CACHE, ETH, LONG_XAU, TRADES, XAU, Market
-from scripts.bench.work import ROOT, Sample, Work
+from scripts.bench.work import ROOT, Oracle, Sample, Work
 
 LONG_PAIR = ("--fast", "45", "--slow", "90", "--flat")
 """About 100 thousand orders in ten million rows, which are read piece by piece while they are played."""
 
 SUBJECTS = ("storage", "projection", "live", "packing", "startup")
 """Modules of this package that measure by themselves and print one object of figures."""
+
+SWEEP = {ETH.name: Oracle(124_591, -6_394.9524), XAU.name: Oracle(1_038_323, -29_520.3352)}
+"""Trades of all pairs, PnL of 10/20. On xau500k pandas' averages cross once more at 5/20, where ours (the recursion of
+TA-Lib, which rounds otherwise) touch within the last digit."""
 
 SUBJECT_ROUNDS = 3
 """They repeat inside as well."""
@@ -34,6 +38,13 @@ def python(module: str, *argv: str) -> tuple[str, ...]:
 
 def engine(path: str, market: Market) -> Work:
     return Work(f"{path} {market.name}", python("engine", path, market.name), market.oracle)
+
+
+def sweep(market: Market, digest: bool = True) -> Work:
+    """100 pairs of parameters on one core; as `tape sweep` plays them."""
+    name = "column sweep" if digest else "column sweep undigested"
+    argv = python("engine", "sweep", market.name, *(() if digest else ("--no-digest",)))
+    return Work(f"{name} {market.name}", argv, SWEEP[market.name], timeout_s=1_200.0)
 
 
 def loop(market: Market) -> Work:
@@ -85,9 +96,10 @@ def configuration(market: Market) -> bytes:
 
 def works(quick: bool) -> list[Work]:
     """Ours and the floors, in the order of one round."""
-    own = [engine("event", ETH), loop(ETH), engine("column", ETH), engine("message", ETH), trades()]
+    own = [engine("event", ETH), loop(ETH), engine("column", ETH), engine("message", ETH), trades(), sweep(ETH)]
     if not quick:
         own += [engine("event", XAU), loop(XAU), engine("column", XAU), touched(XAU), tape(XAU)]
+        own += [sweep(XAU), sweep(XAU, digest=False)]
         own += [long_pair(ETH), long_pair(LONG_XAU, timeout_s=1_200.0, rounds_max=1)]
     return own
 
@@ -119,6 +131,7 @@ def cases(known: Sequence[Work]) -> list[Case]:
              "process_s", "s", _first(names, "vectorbt xau500k"),
              Goal(better="less", ratio=0.5, value=1.5, stretch_value=1.0)),
     ]  # fmt: skip
+    found += [case for market in (ETH, XAU) for case in _sweeps(market, names)]
     return [case for case in found if case.work in names]
 
 
@@ -130,6 +143,20 @@ def _paths(market: Market, names: Collection[str]) -> list[Case]:
         Case(f"event.{market.name}", "event path, EMA cross", work, "rate", "candles/s", floor, goal),
         Case(f"memory.{market.name}", "its peak memory", work, "peak_mb", "MB", _first(names, peer)),
     ]
+
+
+def _sweeps(market: Market, names: Collection[str]) -> list[Case]:
+    work, peer, rate = f"column sweep {market.name}", f"vectorbt sweep {market.name}", "candle-parameters/s"
+    what = "sweep of 100 pairs, one core"
+    beside, alone = Goal(ratio=5, stretch_value=50e6), Goal(value=19e6, stretch_value=50e6)
+    goal = _goal(names, peer, beside, alone) if market is XAU else None
+    bare = f"column sweep undigested {market.name}"
+    return [
+        Case(f"sweep.{market.name}", f"{what}, every digest", work, "rate", rate, _first(names, peer), goal),
+        Case(f"sweep.{market.name}.undigested", f"{what}, no digest", bare, "rate", rate, _first(names, peer), goal),
+        Case(f"memory.sweep.{market.name}", "its peak memory", work, "peak_mb", "MB", _first(names, peer),
+             Goal(better="less", value=600)),
+    ]  # fmt: skip
 
 
 def _first(names: Collection[str], *wanted: str) -> str | None:

@@ -3,8 +3,9 @@
 `python -m scripts.bench.engine PATH MARKET [--flat] [--fast N] [--slow N]` plays it once and prints one JSON object:
 rows, trades, pnl, digest, and the seconds of import, load (file to columns), engine (columns to result).
 PATH: `event` asks the strategy candle by candle, `column` block by block; both over columns. `message` plays one
-message a candle through the loop that live lock-step has. With the market `eth-trades` every message is a trade, and
-the 1-minute candles are made from them.
+message a candle through the loop that live lock-step has. `sweep` plays 100 pairs in columns, as `tape sweep` does
+with one process; its trades are those of all pairs, its PnL that of the pair 10/20, its digest one of all digests.
+With the market `eth-trades` every message is a trade, and the 1-minute candles are made from them.
 """
 
 from __future__ import annotations
@@ -17,12 +18,16 @@ import argparse  # noqa: E402
 import json  # noqa: E402
 import sys  # noqa: E402
 from decimal import Decimal  # noqa: E402
+from hashlib import blake2b  # noqa: E402
 from typing import Any  # noqa: E402
 
 from actors.plan import AccountPlan, BotPlan, Fees, FillModel, Plan, Sizing  # noqa: E402
 from infra.backtest import data  # noqa: E402
 from infra.backtest.engine import backtest, play  # noqa: E402
 from infra.backtest.result import Result  # noqa: E402
+from infra.sweep.grid import Grid, axis  # noqa: E402
+from infra.sweep.periods import Period  # noqa: E402
+from infra.sweep.study import Dataset, Player, Slice, Study  # noqa: E402
 from scripts.bench.market import MARKETS, TRADES, TRADES_SPEC  # noqa: E402
 
 PATHS = ("column", "event", "message")
@@ -69,15 +74,36 @@ def outcome(result: Result) -> dict[str, Any]:
     }
 
 
-def measure(path: str, spec: str, flat: bool, fast: int, slow: int) -> dict[str, Any]:
+def swept(file: data.MarketFile, digest: bool) -> dict[str, Any]:
+    grid = Grid([axis("fast=5..14"), axis("slow=20..38:2")])
+    study = Study((Slice(Dataset(plan([file]), (file,)), Period()),), grid, digest=digest)
+    player, digests, found = Player(study), blake2b(digest_size=16), {"rows": 0, "trades": 0, "pnl": 0.0}
+    for number in grid.kept.tolist():
+        run = player(0, number)
+        if run.summary is None:
+            raise RuntimeError(f"{grid.at(number)}: {run.error}")
+        digests.update(run.digest.encode())
+        found["rows"] = run.summary.bars
+        found["trades"] += run.summary.trades
+        if grid.at(number) == {"fast": 10, "slow": 20}:
+            found["pnl"] = round(run.summary.final - CASH, 6)
+    return {**found, "runs": len(grid.kept), "digest": digests.hexdigest() if digest else ""}
+
+
+def single(path: str, file: data.MarketFile, fast: int, slow: int) -> dict[str, Any]:
+    result = played(plan([file], fast, slow), file, path)
+    rows = sum(one.bars for one in result.markets) if file.trades is None else len(file.trades.ts)
+    return {"rows": rows, **outcome(result)}
+
+
+def measure(path: str, spec: str, flat: bool, fast: int, slow: int, digest: bool = True) -> dict[str, Any]:
     imported = time.perf_counter()
     file = data.load(spec, flat=flat)
     loaded = time.perf_counter()
-    result = played(plan([file], fast, slow), file, path)
+    found = swept(file, digest) if path == "sweep" else single(path, file, fast, slow)
     ended = time.perf_counter()
     return {
-        "rows": sum(one.bars for one in result.markets) if file.trades is None else len(file.trades.ts),
-        **outcome(result),
+        **found,
         "import_s": imported - _EXEC,
         "load_s": loaded - imported,
         "engine_s": ended - loaded,
@@ -86,13 +112,14 @@ def measure(path: str, spec: str, flat: bool, fast: int, slow: int) -> dict[str,
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("path", choices=PATHS)
+    parser.add_argument("path", choices=(*PATHS, "sweep"))
     parser.add_argument("market", choices=sorted(SPECS))
     parser.add_argument("--flat", action="store_true", help="read piece by piece while it plays")
     parser.add_argument("--fast", type=int, default=10)
     parser.add_argument("--slow", type=int, default=20)
+    parser.add_argument("--no-digest", action="store_true", help="a sweep without its digests")
     args = parser.parse_args()
-    found = measure(args.path, SPECS[args.market], args.flat, args.fast, args.slow)
+    found = measure(args.path, SPECS[args.market], args.flat, args.fast, args.slow, not args.no_digest)
     sys.stdout.write(json.dumps(found) + "\n")
 
 
