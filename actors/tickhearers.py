@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -17,7 +17,7 @@ from actors.decider import Poison
 from actors.seat import Seat
 from actors.strategies import Target
 from actors.symbol.tradecolumns import Trades
-from events import subjects
+from events import subjects, timeframe
 from events.block import Floats, Ints
 from events.decision import Decision, Recorded, derived
 from events.market import Candle, Trade
@@ -26,6 +26,7 @@ NONE = 2**62
 """A row that no window has."""
 
 _SCAN = 64
+_PIECE = 1_024
 
 
 class Payer:
@@ -55,9 +56,16 @@ class Payer:
         self.due = self._row(found)
         return self.due
 
-    def next_day(self, start: int) -> int:
-        """The first row from `start` on of a new day."""
-        return self._row(max(self._place(start), self._day_start()))
+    def days(self, first: int, end: int) -> Ints:
+        """Rows from `first` on, before `end`, on which a UTC day starts."""
+        start, stop = self._place(first), self._place(end)
+        begun = self.seat.state.day_end
+        if stop == start or int(self._newest[stop - 1]) < begun:
+            return np.empty(0, np.int64)
+        bounds = np.arange(begun, int(self._newest[stop - 1]) + 1, timeframe.DAY)
+        places = np.unique(np.searchsorted(self._newest, bounds))
+        places = places[(places >= start) & (places < stop)]
+        return places if self._rows is None else self._rows[places]
 
     def _day_start(self) -> int:
         day_end = self.seat.state.day_end
@@ -118,20 +126,32 @@ def _first_at(ts: Ints, bound: int) -> int:
 
 
 class Shown:
-    """What strategies are shown of a window: `candles`, which close at the rows `closings`, and `trades` of `rows`.
+    """What strategies are shown of a window: `candles`, which close at the rows `closings`, and the trades of `rows`.
 
-    `cuts`: how many of the trades come before each candle.
+    `cuts`: how many of the trades come before each candle. `made` makes the trades of some of the rows.
     """
 
-    def __init__(self, trades: Sequence[Trade], rows: Sequence[int]) -> None:
-        self.trades, self.rows = trades, rows
+    def __init__(self, rows: Ints, made: Callable[[Ints], list[Trade]]) -> None:
+        self.rows: list[int] = rows.tolist()
+        self._places, self._made = rows, made
+        self._piece: list[Trade] = []
+        self._from = 0
         self.candles: Sequence[Candle] = ()
         self.closings: Sequence[int] = ()
         self.cuts: Sequence[int] = ()
 
     def add(self, candles: Sequence[Candle], closings: Sequence[int]) -> None:
         self.candles, self.closings = candles, closings
-        self.cuts = np.searchsorted(self.rows, closings, "right").tolist() if self.rows else [0] * len(closings)
+        self.cuts = np.searchsorted(self._places, closings, "right").tolist()
+
+    def trades(self, start: int, end: int) -> list[Trade]:
+        """From place `start` on, before `end`: at least one, not always all. They are made in pieces, for what was
+        made just now is still in the processor's cache."""
+        at = start - self._from
+        if not 0 <= at < len(self._piece):
+            self._from, at = start, 0
+            self._piece = self._made(self._places[start : start + _PIECE])
+        return self._piece[at : at + end - start]
 
 
 class News(NamedTuple):
@@ -207,18 +227,20 @@ class Hearer:
         on_trade, position = state.strategy.on_trade, state.position
         last = bisect_left(shown.rows, stop, self.ticks)
         end = bisect_left(shown.closings, stop, self.bars)
-        trades, cuts = shown.trades, shown.cuts
+        cuts = shown.cuts
         while True:
             start, until = self.ticks, cuts[self.bars] if self.bars < end else last
             if until > start:
                 self._of_bar = False
-                for self.ticks, trade in enumerate(trades[start:until], start + 1):
+                for self.ticks, trade in enumerate(shown.trades(start, until), start + 1):
                     wish = on_trade(trade, position)
                     if wish is not None and is_news(state, wish):
                         self._last, self._wish = trade, wish
                         self.news.append(News(shown.rows[self.ticks - 1], False, wish))
                         return
                 self._last, self._wish = trade, wish
+                if self.ticks < until:
+                    continue
             if self.bars >= end or self._listen(self.bars + 1):
                 return
 
@@ -228,7 +250,7 @@ class Hearer:
         place = bisect_left(shown.rows, row)
         if place == len(shown.rows) or shown.rows[place] != row:
             return None
-        return self._hear(entry, row, shown.trades[place], place < self.ticks)
+        return self._hear(entry, row, shown.trades(place, place + 1)[0], place < self.ticks)
 
     def hear_bar(self, place: int, entry: Recorded) -> Decision | None:
         """As `Seat.react` for the symbol's message of a candle."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from itertools import repeat
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +18,8 @@ from events.block import Columns, Ints
 from events.decision import Decision, Recorded
 from events.market import Candle, Trade
 
-SIDES = ("", "buy", "sell")  # by +1, -1 and 0
+SIDES = ("", "buy", "sell")  # by 0, +1 and -1
+_SIDES = np.array(SIDES, dtype=object)
 
 
 class Lane:
@@ -59,24 +61,24 @@ class Lane:
 
     def _told(self) -> None:
         """What strategies that hear trades are shown of them: all bots of a symbol have heard the same so far."""
-        self._shown = Shown((), ())
+        self._shown = Shown(np.empty(0, np.int64), self.trades)
         if self.ticking:
             state = self.ticking[0].state
             rows, self._heard, self._ids = told(self.rows, self._sound, state.heard, state.ids)
             self._unheeded = bool(len(self._sound)) and not (len(rows) and rows[-1] == self._sound[-1])
-            self._shown = Shown(self.trades(rows), rows.tolist())
+            self._shown = Shown(rows, self.trades)
         for hearer in self.hearers:
             hearer.load(self._shown)
 
     def trades(self, places: Ints) -> list[Trade]:
-        rows = self.rows
-        whole = len(places) == self.count
-        ids = rows.id if whole else map(rows.id.__getitem__, places.tolist())
-        ts, price, qty, side = (
-            (one if whole else one[places]).tolist() for one in (rows.ts, rows.price, rows.qty, rows.side)
-        )
-        sides = map(SIDES.__getitem__, side)
-        return list(map(Trade, repeat(self.venue), repeat(self.symbol), ts, price, qty, sides, ids))
+        """The facts of some rows, in order."""
+        rows, names = self.rows, (repeat(self.venue), repeat(self.symbol))
+        some: Any = places
+        if len(places) and int(places[-1]) - int(places[0]) + 1 == len(places):
+            some = slice(int(places[0]), int(places[-1]) + 1)
+        ids = rows.id[some] if isinstance(some, slice) else map(rows.id.__getitem__, places.tolist())
+        ts, price, qty = rows.ts[some].tolist(), rows.price[some].tolist(), rows.qty[some].tolist()
+        return list(map(Trade, *names, ts, price, qty, _SIDES[rows.side[some]].tolist(), ids))
 
     def _judge(self) -> None:
         if not tradecolumns.ready(self.decider, self.seat.state):

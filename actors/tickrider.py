@@ -25,6 +25,7 @@ from actors.tickhearers import Hearer, Payer
 from actors.ticklane import Lane
 from actors.tickstretch import TradeStretch
 from actors.watch import Watch
+from events import timeframe
 from events.block import Columns, Ints
 from events.market import Candle
 
@@ -69,7 +70,7 @@ class Rider:
         lane, hearer = self.lane, self.hearer
         if lane.judged is None or (start := self._start()) is None:
             return None
-        stop = min(lane.next_odd(first), self.payer.next_day(first))
+        stop = lane.next_odd(first)
         if stop - first < _LEAST or hearer.listen(stop) >= stop or not self._fits(start):
             return None
         heard = self._listen(start, stop)
@@ -89,9 +90,9 @@ class Rider:
     def _fits(self, start: Start) -> bool:
         """Whether the numbers of this window fit columns."""
         if self._rows is None:
-            rows = self.lane.rows
+            rows, count = self.lane.rows, self.lane.count
             price = rows.price
-            self._rows = Columns(rows.ts, price, price, price, price, rows.qty)
+            self._rows = Columns(rows.ts, price, price, price, price, rows.qty, np.arange(count))
             good = price[self.lane.good]
             with localcontext(EXACT):
                 scales = scales_of(self.terms, start, good) if decimals_of(good) is not None else None
@@ -140,9 +141,12 @@ class Rider:
         stretch = TradeStretch(
             self.hearer.decider.plan, self.payer.decider.plan, rows, lane.timeframe, first, end, seq,
             account.markets[lane.market].price, self.terms, start, _said(heard, at, targets), legs,
-            np.empty(0, np.int64), np.array([one.price for one in heard]),
+            self.payer.days(first, end), np.array([one.price for one in heard]),
             np.array([one.of_bar for one in heard], np.bool_), lane.closed_at, lane.trade_of(),
         )  # fmt: skip
+        if len(stretch.days):
+            account.day_end = (int(rows.ts[stretch.days[-1]]) // timeframe.DAY + 1) * timeframe.DAY
+            account.day_equity = stretch.day_equities()[-1]
         self.payer.see(end)
         book, state = account.books[self.book], self.hearer.state
         after = money_after(self.terms, start, legs, rows.open[legs.row])

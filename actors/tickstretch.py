@@ -11,18 +11,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actors.account.money import EXACT
-from actors.stretch import F, Stretch, _Telling
+from actors.stretch import F, Stretch, _Telling, day_of
 from actors.stretchwords import _HEAD, StretchWords
 from events.block import Floats, Ints
 from events.decision import Decision, Recorded, derived, id_after
+from events.fact import Fact
 from events.feed import observed
 from events.market import Trade
 from events.numbers import halves, ids_after, words
-from events.trading import Fill, Signal
+from events.tradebytes import text_hash
+from events.trading import Fill, Signal, TradingDayStarted
 
 
 class TradeStretch(Stretch, frozen=True):
-    """`rows` are trades, each a bar of its own price; none of them starts a day.
+    """`rows` are trades, each a bar of its own price whose count is its row in the window.
 
     By signal: `prices`, the close of the bar or the price of the trade that it was made of, and `of_bar`, which of the
     two. `closings`: rows at which a bar closes. `trade` makes the fact of a row.
@@ -49,20 +51,11 @@ class TradeStretch(Stretch, frozen=True):
     def compact(self) -> TradeStretch:
         if self.small:
             return self
-        legs, said = self.legs, self.said
-        kept = np.unique(np.concatenate([said.rows, legs.row]))
-        reasons = [said.reasons(number) for number in range(len(said))]
-        return msgspec.structs.replace(
-            self,
-            rows=self.rows[kept],
-            first=0,
-            end=len(kept),
-            said=msgspec.structs.replace(said, rows=np.searchsorted(kept, said.rows), reasons=reasons.__getitem__),
-            legs=msgspec.structs.replace(legs, row=np.searchsorted(kept, legs.row)),
-            closings=self.closings[:0],
-            trade=[self.trade(row) for row in kept.tolist()].__getitem__,
-            small=True,
-        )
+        found = super().compact()
+        assert isinstance(found, TradeStretch)
+        assert found.rows.count is not None
+        trades = [self.trade(row) for row in found.rows.count.tolist()]
+        return msgspec.structs.replace(found, closings=self.closings[:0], trade=trades.__getitem__, small=True)
 
 
 class _TradeTelling(_Telling):
@@ -75,7 +68,8 @@ class _TradeTelling(_Telling):
         of = self.stretch
         signals = {row: number for number, row in enumerate(of.said.rows.tolist())}
         closings, done = of.closings.tolist(), of.first
-        for row in sorted(signals.keys() | set(of.legs.row.tolist())):
+        self._days = frozenset(of.days.tolist())
+        for row in sorted(signals.keys() | self._days | set(of.legs.row.tolist())):
             self.seq += row - done + bisect_left(closings, row) - bisect_left(closings, done)
             done = row + 1
             place = bisect_left(closings, row)
@@ -95,13 +89,19 @@ class _TradeTelling(_Telling):
             bar = Decision(id_after(self.market, said.id), heard.seq, said.id, trade.ts, ())
             cause = Recorded(self.seq, self.market, bar, trade.ts)
         orders, self.orders = self.orders, []
-        fills = tuple(self._fill(order, exits, side, trade.price, trade.ts) for order, exits, side in orders)
-        if fills:
-            yield self._put(account, derived(account, heard, fills))
+        facts: list[Fact] = [self._day(row, trade.ts)] if row in self._days else []
+        facts += [self._fill(order, exits, side, trade.price, trade.ts) for order, exits, side in orders]
+        if facts:
+            yield self._put(account, derived(account, heard, tuple(facts)))
         if signal is not None:
             own = self._put(bot, derived(bot, cause, (of.signal(signal),)))
             yield own
             yield self._put(account, derived(account, own, tuple(self._placed(signal, own))))
+
+    def _day(self, row: int, ts: int) -> Fact:
+        found = super()._day(row, ts)
+        assert isinstance(found, TradingDayStarted)
+        return msgspec.structs.replace(found, day=day_of(ts + 1))  # a trade at midnight belongs to the day that begins
 
     def _prefix(self, row: int) -> str:
         trade = self.stretch.trade(row)
@@ -136,6 +136,14 @@ class TradeWords(StretchWords):
         feeds = halves(self._ids[self.of.said.rows])
         bars, of_bar = ids_after(self._market, feeds), self._stretch.of_bar
         return np.where(of_bar, bars[0], feeds[0]), np.where(of_bar, bars[1], feeds[1])
+
+    def _filled(self, rows: Ints, first: Ints, count: int, day: bool) -> NDArray[np.int64]:
+        found = super()._filled(rows, first, count, day)
+        if day:
+            name, stamps = self.of.account.name, self.of.rows.ts[rows].tolist()
+            hashes = b"".join([text_hash(name, day_of(ts + 1)) for ts in stamps])
+            found[:, 2 + _HEAD : 4 + _HEAD] = np.frombuffer(hashes, "<i8").reshape(-1, 2)
+        return found
 
     def _markets(self, rows: Ints) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
         """The account's fills are caused by the feed's own messages."""

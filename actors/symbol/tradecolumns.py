@@ -65,8 +65,15 @@ def eligible(decider: SymbolDecider) -> bool:
 
 def sound(rules: Rules, rows: Trades) -> Flags:
     """As `validation.trade_fault` finds nothing."""
-    fine: Flags = (rows.price > 0.0) & (rows.price <= PRICE_MAX) & (rows.qty >= 0.0) & (rows.qty <= VOLUME_MAX)
-    fine &= (rows.ts >= rules.low) & (rows.ts <= rules.high)
+    ts, price, qty = rows.ts, rows.price, rows.qty
+    if (
+        0.0 < price.min() <= price.max() <= PRICE_MAX
+        and 0.0 <= qty.min() <= qty.max() <= VOLUME_MAX
+        and rules.low <= ts.min() <= ts.max() <= rules.high
+    ):
+        return np.ones(len(ts), np.bool_)
+    fine: Flags = (price > 0.0) & (price <= PRICE_MAX) & (qty >= 0.0) & (qty <= VOLUME_MAX)
+    fine &= (ts >= rules.low) & (ts <= rules.high)
     return fine
 
 
@@ -80,36 +87,36 @@ def judged(decider: SymbolDecider, state: SymbolState, rows: Trades, good: Flags
 
     A row that is called odd may turn out not to be: it is decided the long way, to the same end.
     """
-    rules, ts = decider.rules, rows.ts
+    rules, ts, reached = decider.rules, rows.ts, state.stream.reached
+    repeated, has_id = _ids(state.stream.ids, rows.id[start:], good[start:])
     fresh = good.copy()
     fresh[:start] = False
-    repeated, has_id = _ids(state.stream.ids, rows.id[start:], good[start:])
     if repeated is not None:
         fresh[start:] &= ~repeated
-    named = fresh
-    if has_id is not None:
-        named = fresh.copy()
-        named[start:] &= has_id
     live = np.flatnonzero(fresh)
-    reach = np.maximum.accumulate(np.concatenate(([state.stream.reached], ts[live])))
-    bound = _floor(rules, reach)
-    ends = _floor(rules, ts[live]) + rules.step
-    on_time = ends > bound[:-1]
-    if not on_time.all():
-        live_late, live, ends = live[~on_time], live[on_time], ends[on_time]
-        reach = np.concatenate((reach[:1], reach[1:][on_time]))
+    named = live if has_id is None else start + np.flatnonzero(fresh[start:] & has_id)
+    stamps = ts[start:] if len(live) == len(ts) - start else ts[live]
+    if len(live) and int(stamps[0]) >= reached and bool((stamps[1:] >= stamps[:-1]).all()):
+        reach = np.concatenate(([reached], stamps))
+        bound = _floor(rules, reach)
+        ends, late = bound[1:] + rules.step, live[:0]
     else:
-        live_late = live[:0]
-    starts = np.flatnonzero(np.concatenate((np.ones(min(1, len(live)), np.bool_), ends[1:] != ends[:-1])))
+        reach = np.maximum.accumulate(np.concatenate(([reached], stamps)))
+        bound = _floor(rules, reach)
+        ends = _floor(rules, stamps) + rules.step
+        on_time = ends > bound[:-1]
+        live, ends, late = live[on_time], ends[on_time], live[~on_time]
+        reach = np.concatenate((reach[:1], reach[1:][on_time]))
+    starts = np.flatnonzero(ends[1:] != ends[:-1]) + 1
+    starts = np.concatenate((np.zeros(min(1, len(live)), np.int64), starts))
     closings, bars, plain = _closed(decider, state, rows, live, starts, ends[starts])
-    rest = np.ones(len(ts), np.bool_)
-    rest[:start] = False
-    rest[live] = False
-    odd = [np.flatnonzero(rest), live_late, closings[~plain]]
+    odd = [late, closings[~plain]]
+    if len(live) + len(late) < len(ts) - start:
+        odd.append(start + np.flatnonzero(~fresh[start:]))
     if len(live) and not (len(closings) and closings[0] == live[0]) and ends[0] != int(bound[0]) + rules.step:
         odd.append(live[:1])  # time has passed without a bar
     found = np.unique(np.concatenate(odd))
-    return Judged(found, closings[plain], bars[plain], np.flatnonzero(named), live, reach[1:], starts, ends[starts])
+    return Judged(found, closings[plain], bars[plain], named, live, reach[1:], starts, ends[starts])
 
 
 def _floor(rules: Rules, ts: Ints) -> Ints:
