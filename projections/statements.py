@@ -114,15 +114,20 @@ def copy_in(target: str, table: Table, how: str = BINARY) -> bytes:
     return f"COPY {target} ({', '.join(table.columns)}) FROM STDIN ({how})".encode()
 
 
-def upsert(table: Table) -> bytes:
-    """From the stage into the table; in a merged one, a column without a value keeps what it was."""
+def upsert(table: Table, source: str = "") -> bytes:
+    """From the stage, or `source`, into the table; in a merged one, a column without a value keeps what it was."""
     names = ", ".join(table.columns)
+    source = source or f"SELECT {names} FROM stage_{table.name}"
     new = "coalesce(excluded.{0}, {1}.{0})" if table.mode == "merge" else "excluded.{0}"
     changes = ", ".join(f"{c} = {new.format(c, table.name)}" for c in table.columns if c not in table.key)
     return (
-        f"INSERT INTO {table.name} ({names}) SELECT {names} FROM stage_{table.name}"
-        f" ON CONFLICT ({', '.join(table.key)}) DO UPDATE SET {changes}"
+        f"INSERT INTO {table.name} ({names}) {source} ON CONFLICT ({', '.join(table.key)}) DO UPDATE SET {changes}"
     ).encode()
+
+
+def values(table: Table) -> str:
+    """A row in the place of a stage."""
+    return f"VALUES ({', '.join(f'%s::{kind}' for kind in table.types)})"
 
 
 def delete(table: Table) -> bytes:

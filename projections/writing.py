@@ -12,11 +12,13 @@ from . import csv
 from .candles import HEADER, TRAILER
 from .rows import Row, Rows
 from .state import SeriesKey
-from .statements import CSV, complete, copy_in, delete, upsert
+from .statements import CSV, complete, copy_in, delete, upsert, values
 from .tables import Table, sql, tables
 
 _LATE_MAX = 200_000  # rows of some 150 bytes that are kept back
 _REVISITED = timedelta(hours=1)  # a minute of an account's equity this far behind its newest one changes no more
+
+_FEW = 32  # rows that are inserted without a stage
 
 Latest = dict[Row, Row | None]
 
@@ -49,16 +51,30 @@ class Writer:
             async with self._connection.cursor() as cursor:
                 await cursor.executemany(delete(table), gone)
         rows = [row for row in latest.values() if row is not None]
-        if rows:
+        if 0 < len(rows) <= _FEW and "jsonb" not in table.types:
+            await self._insert(upsert(table, values(table)), rows)
+        elif rows:
             await self._copy(f"stage_{table.name}", table, rows)
             await self._connection.execute(upsert(table))
+
+    async def _insert(self, statement: bytes, rows: Sequence[Row]) -> None:
+        """Row by row, in one go: of a stage, all are emptied at the commit, which takes longer than a few rows."""
+        async with self._connection.cursor() as cursor:
+            await cursor.executemany(statement, rows)
 
     async def _write_candles(self, rows: Rows) -> None:
         if fresh := rows.candles.fresh():
             await self._copy_bytes("candles", fresh)
-        await self._copy("stage_series", tables()["series"], rows.series())
-        await self._connection.execute(sql("put_series").encode())
+        await self._put_series(rows.series())
         await self._put_late({key: series.late for key, series in rows.candles.series.items() if series.late})
+
+    async def _put_series(self, rows: Sequence[Row]) -> None:
+        table, statement = tables()["series"], sql("put_series")
+        if len(rows) <= _FEW:
+            await self._insert(statement.format(values(table)).encode(), rows)
+            return
+        await self._copy("stage_series", table, rows)
+        await self._connection.execute(statement.format("SELECT * FROM stage_series").encode())
 
     async def _put_late(self, late: Mapping[SeriesKey, Mapping[int, bytes]]) -> None:
         if late:

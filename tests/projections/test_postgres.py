@@ -75,9 +75,9 @@ async def test_tables_are_as_their_definition_is_read(postgres_dsn: str) -> None
     assert rows(postgres_dsn, query) == expected
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", [1, 2])
 async def test_live_in_small_batches_with_restarts_equals_a_rebuild(postgres_dsn: str, seed: int) -> None:
-    whole = history(seed, minutes=60)
+    whole = history(seed, minutes=40)
     for entries in range(0, len(whole.entries), 101):
         await project_to_end(postgres_dsn, first(whole, entries), batch=5)
     assert await project_to_end(postgres_dsn, whole, batch=3) == len(whole.entries)
@@ -90,7 +90,7 @@ async def test_live_in_small_batches_with_restarts_equals_a_rebuild(postgres_dsn
 
 
 async def test_every_table_gets_rows_and_every_view_answers(postgres_dsn: str) -> None:
-    await project_to_end(postgres_dsn, history(2, minutes=300))
+    await project_to_end(postgres_dsn, history(2, minutes=150))
     empty = [name for name in tables() if not rows(postgres_dsn, f"SELECT FROM tickertape.{name} LIMIT 1")]
     assert empty == []
     views = rows(postgres_dsn, "SELECT viewname FROM pg_views WHERE schemaname = 'tickertape'")
@@ -100,13 +100,14 @@ async def test_every_table_gets_rows_and_every_view_answers(postgres_dsn: str) -
 
 
 async def test_the_series_count_their_rows_and_the_gaps_that_are_open(postgres_dsn: str) -> None:
-    await project_to_end(postgres_dsn, history(4, minutes=120), batch=7)
+    await project_to_end(postgres_dsn, history(4, minutes=60), batch=7)
     counted = (
         "SELECT venue, symbol, timeframe, count(*), max(ts) FROM tickertape.candles GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"
     )
     said = "SELECT venue, symbol, timeframe, rows, last_ts FROM tickertape.sync_status ORDER BY 1, 2, 3"
     assert rows(postgres_dsn, said) == rows(postgres_dsn, counted)
     found = "SELECT count(*) FROM tickertape.gaps WHERE state = 'found'"
+    assert rows(postgres_dsn, found) != [(0,)]
     assert rows(postgres_dsn, "SELECT sum(open_gaps)::int8 FROM tickertape.sync_status") == rows(postgres_dsn, found)
 
 
@@ -132,14 +133,14 @@ KILL = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application
 async def test_a_connection_killed_in_the_middle_of_a_batch_changes_nothing(
     postgres_dsn: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A trigger ends the session after the checkpoint has moved and some rows are written, five times."""
+    """A trigger ends the session after the checkpoint has moved and some rows are written, three times."""
     whole = history(6, minutes=60)
     await project_to_end(postgres_dsn, first(whole, 20))
     do(
         postgres_dsn,
         "CREATE SEQUENCE public.deaths;"
         "CREATE FUNCTION public.die() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
-        "  IF nextval('public.deaths') <= 5 THEN PERFORM pg_terminate_backend(pg_backend_pid()); END IF;"
+        "  IF nextval('public.deaths') <= 3 THEN PERFORM pg_terminate_backend(pg_backend_pid()); END IF;"
         "  RETURN NULL; END $$;"
         "CREATE TRIGGER die AFTER INSERT ON tickertape.candles FOR EACH STATEMENT EXECUTE FUNCTION public.die()",
     )
@@ -147,8 +148,8 @@ async def test_a_connection_killed_in_the_middle_of_a_batch_changes_nothing(
     task = asyncio.create_task(projector.run())
     await until_at(projector, len(whole.entries), task)
     await stop(task)
-    assert rows(postgres_dsn, "SELECT last_value >= 6 FROM public.deaths") == [(True,)]
-    assert caplog.text.count("trying again") == 5
+    assert rows(postgres_dsn, "SELECT last_value >= 4 FROM public.deaths") == [(True,)]
+    assert caplog.text.count("trying again") == 3
     assert await table_hashes(postgres_dsn) == await hashes_of_a_rebuild(postgres_dsn, whole)
 
 

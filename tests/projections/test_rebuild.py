@@ -50,13 +50,13 @@ async def test_the_tables_of_a_rebuild_have_the_same_shape(postgres_dsn: str) ->
 
 @pytest.mark.parametrize(("seed", "batch"), [(31, 1), (32, 3), (33, 17), (34, 100), (35, 10_000)])
 async def test_a_rebuild_in_batches_of_any_size_gives_the_same_rows(postgres_dsn: str, seed: int, batch: int) -> None:
-    tape = history(seed, minutes=30)
+    tape = history(seed, minutes=20)
     await project_to_end(postgres_dsn, tape, schema="kept_up", batch=7)
     report = await rebuild(postgres_dsn, tape, schema="rebuilt", batch=batch)
     assert report.at == report.entries == len(tape.entries)
     assert report.facts == sum(len(entry.decision.facts) for entry in tape.entries)
     assert await table_hashes(postgres_dsn, schema="rebuilt") == await table_hashes(postgres_dsn, schema="kept_up")
-    longer = history(seed, minutes=40)
+    longer = history(seed, minutes=30)
     for schema in ("rebuilt", "kept_up"):
         await project_to_end(postgres_dsn, longer, schema=schema, batch=50)
     assert await table_hashes(postgres_dsn, schema="rebuilt") == await table_hashes(postgres_dsn, schema="kept_up")

@@ -43,7 +43,7 @@ def answers(dsn: str) -> dict[str, list[tuple[Any, ...]]]:
 
 
 async def test_the_same_rows_and_answers_as_on_plain_postgresql(timescale: TimescaleDsn, postgres_dsn: str) -> None:
-    tape = history(21, minutes=200)
+    tape = history(21, minutes=130)
     for end in (100, 300, len(tape.entries)):
         await project_to_end(timescale, first(tape, end), batch=100)
     await project_to_end(postgres_dsn, tape)
@@ -66,7 +66,7 @@ async def test_tables_are_hypertables_with_columnstore_and_policies_but_no_reten
 
 async def test_what_comes_after_compression_and_a_refresh_is_seen(timescale: TimescaleDsn, postgres_dsn: str) -> None:
     """Late bars into compressed chunks, and into buckets that were refreshed before, after one more refresh."""
-    tape = history(23, minutes=150)
+    tape = history(23, minutes=90)
     await project_to_end(timescale, first(tape, len(tape.entries) // 2))
     jobs = rows(timescale, "SELECT job_id FROM timescaledb_information.jobs WHERE job_id >= 1000 ORDER BY job_id")
     do(timescale, *(f"CALL run_job({job})" for (job,) in jobs))
