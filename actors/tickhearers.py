@@ -26,7 +26,8 @@ NONE = 2**62
 """A row that no window has."""
 
 _SCAN = 64
-_PIECE = 1_024
+_PIECE = 1_024  # trades made at a time
+_FEW = 64  # candles taken at a time
 
 
 class Payer:
@@ -208,19 +209,18 @@ class Hearer:
 
     def _listen(self, end: int) -> bool:
         """Shows candles up to place `end`; whether there are news."""
-        shown, state, start = self._shown, self.state, self.bars
-        if end <= start:
-            return False
-        on_candle, position, news = state.strategy.on_candle, state.position, False
-        self._of_bar = True
-        for self.bars, candle in enumerate(shown.candles[start:end], start + 1):
-            wish = on_candle(candle, position)
-            if wish is not None and is_news(state, wish):
-                self.news.append(News(shown.closings[self.bars - 1], True, wish))
-                news = True
-                break
-        self._last, self._wish = candle, wish
-        return news
+        shown, state = self._shown, self.state
+        on_candle, position = state.strategy.on_candle, state.position
+        while self.bars < end:
+            self._of_bar, start = True, self.bars
+            for self.bars, candle in enumerate(shown.candles[start : min(end, start + _FEW)], start + 1):
+                wish = on_candle(candle, position)
+                if wish is not None and is_news(state, wish):
+                    self._last, self._wish = candle, wish
+                    self.news.append(News(shown.closings[self.bars - 1], True, wish))
+                    return True
+            self._last, self._wish = candle, wish
+        return False
 
     def _listen_to_trades(self, stop: int) -> None:
         shown, state = self._shown, self.state

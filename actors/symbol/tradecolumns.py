@@ -272,7 +272,7 @@ def _ids(known: dict[str, None], ids: Sequence[str], good: Flags) -> tuple[Flags
 
     Rows that are not `good` are passed over; `known` as before the first of them.
     """
-    if _rising(known, ids):
+    if rising(known, ids):
         return None, None
     texts = list(ids)
     distinct = set(texts)
@@ -292,7 +292,7 @@ def _ids(known: dict[str, None], ids: Sequence[str], good: Flags) -> tuple[Flags
     return repeated, np.array([bool(text) for text in texts], np.bool_)
 
 
-def _rising(known: dict[str, None], ids: Sequence[str]) -> bool:
+def rising(known: dict[str, None], ids: Sequence[str]) -> bool:
     """Whether the ids are surely new and all different: texts in order, or in one array of bytes numbers that rise and
     are of one length."""
     ends, text, begin = (getattr(ids, name, None) for name in ("ends", "text", "begin"))
