@@ -300,7 +300,8 @@ def _tell(
     rows += [] if image is None else [("heat map", str(image))]
     screen.show(pairs(rows))
     if command is not None:
-        screen.show(f"the best run again, with a report and the same digest:\n{command}")
+        proof = " and the same digest" if study.digest else ""
+        screen.show(f"the best run again, with a report{proof}:\n{command}")
 
 
 def _counts(tally: Tally) -> str:

@@ -9,6 +9,7 @@ from math import ceil
 import msgspec
 import numpy as np
 
+from actors.indicators import kernels
 from infra.sweep.lines import Keys, Results, as_keys, as_line
 from infra.sweep.study import Outcome, Study, keys
 from infra.sweep.workers import BATCH_MAX, Batch, played
@@ -35,6 +36,8 @@ def run(study: Study, results: Results, jobs: int, tally: Tally, tell: Callable[
     pending = _Pending(study, results)
     tally.keys, tally.reused = pending.keys, pending.reused
     tally.done = tally.reused
+    if pending.rows > kernels.ENOUGH:
+        kernels.warm()  # once for all processes
     began = told = time.perf_counter()
     outcomes = played(study, pending.batches(jobs), jobs)
     try:
@@ -65,6 +68,12 @@ class _Pending:
         self._left = [~np.isin(part, done) for part in parts]
         self._keys = parts
         self.reused = len(self.keys) - sum(int(left.sum()) for left in self._left)
+
+    @property
+    def rows(self) -> int:
+        """Rows that are to be played at most, each as often as there are runs over it."""
+        rows = (sum(file.rows for file in one.dataset.files) for one in self._study.slices)
+        return sum(count * int(left.sum()) for count, left in zip(rows, self._left, strict=True))
 
     def batches(self, jobs: int) -> Iterator[Batch]:
         kept = self._study.grid.kept

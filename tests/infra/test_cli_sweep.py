@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from infra.cli.app import app
 from infra.cli.exits import Exit
-from tests.infra.cli_tape import ROOT, Cli
+from tests.infra.cli_tape import ROOT, Cli, Ended
 from tests.infra.sweeps import market
 
 CROSS = ("--data", "walk.csv=sim/AAA@1m", "--strategy", "ema-cross")
@@ -40,7 +42,8 @@ class Fails(Sleeps):
 
 
 @pytest.fixture
-def cli(tmp_path: Path) -> Cli:
+def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cli:
+    monkeypatch.chdir(tmp_path)
     return Cli(tmp_path, "nats://127.0.0.1:9", "postgresql://postgres@127.0.0.1:9/postgres")
 
 
@@ -54,11 +57,17 @@ def lines(folder: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(found))
 
 
-def again(cli: Cli, command: str, folder: str) -> dict[str, Any]:
+def tape(*words: str | Path) -> Ended:
+    """A command in this process, which spares the start of another."""
+    found = CliRunner().invoke(app, [str(word) for word in words])
+    return Ended(found.exit_code, found.stdout, found.stderr)
+
+
+def again(command: str, folder: str) -> dict[str, Any]:
     """What the command that the sweep names comes to."""
     words = shlex.split(command)
     assert words[:2] == ["tape", "backtest"]
-    found = cli(*words[1:], "--json", "--out", folder, config=False)
+    found = tape(*words[1:], "--json", "--out", folder)
     assert found.code == Exit.FINE, found.err
     value: dict[str, Any] = found.json()
     return value
@@ -68,7 +77,7 @@ def test_a_sweep_ranks_maps_and_names_the_backtest_of_the_best(cli: Cli, file: P
     words = ("sweep", "--data", f"{file}=sim/AAA@1m", "--strategy", "ema-cross", "--param", "fast=2..5", "--param",
              "slow=4..10:2", "--param", "short=true,false", "--where", "fast + slow != 13", "--cash", "5000", "--rank",
              "total_return", "--top", "3", "--close-last", "--out", "out")  # fmt: skip
-    found = cli(*words, "--jobs", "2")
+    found = tape(*words, "--jobs", "2")
     assert found.code == Exit.FINE, found.err
     assert "4 of 32 combinations are refused, such as: strategy 'ema-cross' does not take" in found.err
     assert "4 of 32 combinations are excluded by --where" in found.err
@@ -80,11 +89,11 @@ def test_a_sweep_ranks_maps_and_names_the_backtest_of_the_best(cli: Cli, file: P
     returns = sorted((float(one["total_return"]) for one in rows), reverse=True)
     assert [one["figures"]["total_return"] for one in best] == returns[:3]
     assert value["command"] in found.out
-    report = again(cli, value["command"], "report")
+    report = again(value["command"], "report")
     assert report["digest"] == best[0]["digest"]
     assert report["portfolio"]["total_return"] == best[0]["figures"]["total_return"]
     assert (cli.folder / "out" / "heat.png").read_bytes().startswith(b"\x89PNG")
-    reused = cli(*words, "--json").json()
+    reused = tape(*words, "--json").json()
     assert (reused["done"], reused["reused"], reused["best"]) == (24, 24, best)
 
 
@@ -92,18 +101,18 @@ def test_symbols_and_periods_are_played_one_by_one(cli: Cli, file: Path) -> None
     other = market(cli.folder / "other.csv", 700, seed=2)
     words = ("sweep", "--data", f"{file}=sim/AAA@1m", "--data", f"{other}=sim/BBB@1m", "--strategy", "ema-cross",
              "--param", "fast=2,3", "--periods", "3", "--json")  # fmt: skip
-    value = cli(*words, "--out", "all").json()
+    value = tape(*words, "--out", "all").json()
     assert value["runs"] == 12
     assert {(one["instrument"], one["param.fast"]) for one in lines(cli.folder / "all")} == {
         (symbol, fast) for symbol in ("sim/AAA", "sim/BBB") for fast in ("2", "3")
     }
-    assert again(cli, value["command"], "report")["digest"] == value["best"][0]["digest"]
-    one = cli(*words, "--symbol", "BBB", "--out", "one", "--heat", "period,fast", "--heat-by", "best").json()
+    assert again(value["command"], "report")["digest"] == value["best"][0]["digest"]
+    one = tape(*words, "--symbol", "BBB", "--out", "one", "--heat", "period,fast", "--heat-by", "best").json()
     assert one["runs"] == 6
-    named = cli(*words[:-3], "--period", "2024-01-01T01:00..2024-01-01T05:00", "--json", "--out", "named").json()
+    named = tape(*words[:-3], "--period", "2024-01-01T01:00..2024-01-01T05:00", "--json", "--out", "named").json()
     assert named["runs"] == 4
     assert {one["figures"]["bars"] for one in named["best"]} == {240}
-    assert again(cli, named["command"], "report")["digest"] == named["best"][0]["digest"]
+    assert again(named["command"], "report")["digest"] == named["best"][0]["digest"]
 
 
 def test_configured_bots_keep_what_is_not_swept(cli: Cli, file: Path) -> None:
@@ -112,11 +121,11 @@ def test_configured_bots_keep_what_is_not_swept(cli: Cli, file: Path) -> None:
     account = {"cash": "7000", "fees": {"maker": "0", "taker": "0"}, "fills": {"slippage": "0"}}
     path = cli.folder / "own.json"
     path.write_text(json.dumps({"symbols": [place], "bots": [bot], "accounts": [account]}))
-    found = cli("sweep", "--config", path, "--data", f"{file}=sim/AAA@1m", "--param", "fast=2..4", "--json", "--out",
-                "out", config=False)  # fmt: skip
+    found = tape("sweep", "--config", path, "--data", f"{file}=sim/AAA@1m", "--param", "fast=2..4", "--json", "--out",
+                "out")  # fmt: skip
     assert found.code == Exit.FINE, found.err
     value = found.json()
-    report = again(cli, value["command"], "report")
+    report = again(value["command"], "report")
     assert report["digest"] == value["best"][0]["digest"]
     assert report["portfolio"]["start"] == 7000
     assert report["portfolio"]["fees"] == 0
@@ -186,7 +195,7 @@ def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(cli: Cli, file: 
     ],
 )  # fmt: skip
 def test_bad_input_is_one_sentence(cli: Cli, file: Path, words: tuple[str, ...], said: str) -> None:
-    found = cli("sweep", *words)
+    found = tape("sweep", *words)
     assert found.code == Exit.BAD_INPUT, found.err
     assert said in found.err.splitlines()[-1]
     assert "Traceback" not in found.err
@@ -196,7 +205,7 @@ def test_bad_input_is_one_sentence(cli: Cli, file: Path, words: tuple[str, ...],
 
 def test_a_period_of_a_backtest_holds_its_candles_alone(cli: Cli, file: Path) -> None:
     words = ("backtest", "--data", f"{file}=sim/AAA@1m", "--strategy", "ema-cross", "--json")
-    half = cli(*words, "--period", "2024-01-01T01:00..", "--out", "half").json()
+    half = tape(*words, "--period", "2024-01-01T01:00..", "--out", "half").json()
     assert half["first_bar"] == "2024-01-01T01:01:00Z"
     assert half["markets"][0]["bars"] == 540
-    assert cli(*words, "--period", "noon..", "--out", "none").code == Exit.BAD_INPUT
+    assert tape(*words, "--period", "noon..", "--out", "none").code == Exit.BAD_INPUT
