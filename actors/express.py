@@ -66,6 +66,15 @@ class Express(Lockstep):
         """Feeds whose candles can be played in columns; the others are fed message by message."""
         return tuple(feed for feed, lane in self._lanes.items() if lane.eligible)
 
+    def feed(self, actor: str, message: Decision) -> None:
+        self.settle()
+        super().feed(actor, message)
+
+    def settle(self) -> None:
+        """Brings all states up to date; to be called before somebody looks at them."""
+        for lane in self._lanes.values():
+            lane.remember()
+
     def play(self, window: Window) -> None:
         """Deals with all candles of a window. Raises Poison where an actor cannot go on."""
         course = _Course([self._lanes[feed] for feed in sorted(window) if len(window[feed])])
@@ -160,6 +169,7 @@ class Express(Lockstep):
                 self._take(pending, listener.seat.actor, listener.answer(entry))
         else:
             lane.catch_up(row)
+            lane.remember()
             entry = self._put(lane.feed, said)
             decision = lane.seat.react(entry)
             lane.passed = row + 1

@@ -120,6 +120,7 @@ class Lane:
         self._by_actor = {one.seat.actor: one for one in self.listeners}
         self.shown = self.listeners[0] if self.listeners else None
         self._stop: int | None = None
+        self._late = symbol_columns.Tail()
 
     def load(self, rows: Columns) -> None:
         """Raises ValueError where the rows are not in order of time."""
@@ -175,8 +176,17 @@ class Lane:
 
     def catch_up(self, row: int) -> None:
         """Takes rows before `row` into the symbol's state; those since the last time are plain."""
-        symbol_columns.pass_over(self.decider, self.seat.state, self.rows[slice(self.passed, row)])
-        self.passed = max(self.passed, row)
+        if row > self.passed:
+            rows = self.rows[slice(self.passed, row)]
+            symbol_columns.pass_over(self.seat.state, rows)
+            self._late.add(rows)
+            self.passed = row
+
+    def remember(self) -> None:
+        """Brings the symbol's memory of bars up to date, which only rows that are not plain ask for."""
+        late, self._late = self._late, symbol_columns.Tail()
+        if late.rows is not None:
+            symbol_columns.remember(self.decider.rules, self.seat.state, late.rows, late.count)
 
     def close(self) -> None:
         """Brings every state to the end of the window."""

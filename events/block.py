@@ -71,3 +71,9 @@ def candle_list(venue: str, symbol: str, timeframe: str, columns: Columns) -> li
     counts: Any = repeat(None) if columns.count is None else columns.count.tolist()
     names = (repeat(venue), repeat(symbol), repeat(timeframe))
     return list(map(Candle, *names, *(getattr(columns, name).tolist() for name in ("ts", *_PRICES)), counts))
+
+
+def joined(first: Columns, second: Columns) -> Columns:
+    """Rows after rows. Numbers of trades are unknown for all where they are for some."""
+    names = ("ts", *_PRICES) if first.count is None or second.count is None else ("ts", *_PRICES, "count")
+    return Columns(*(np.concatenate((getattr(first, name), getattr(second, name))) for name in names))

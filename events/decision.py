@@ -13,7 +13,7 @@ ID_FACTOR = 0x9E3779B97F4A7C15F39CC0605CEDC835  # 2**128 over the golden ratio
 _MASK = 2**128 - 1
 
 
-class Decision(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Decision(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     """`cause` is the tape sequence of the trigger (0: from outside), `by` its id, `ts` the event time in µs."""
 
     id: str
@@ -33,7 +33,7 @@ class Decision(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return self.id, self.cause
 
 
-class Recorded(msgspec.Struct, frozen=True):
+class Recorded(msgspec.Struct, frozen=True, gc=False):
     """A decision as it stands on the tape: `known_at` is its append time in µs, `epoch` that of its writer."""
 
     seq: int

@@ -5,8 +5,11 @@ from __future__ import annotations
 import msgspec
 
 
-class Fact(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="type"):
-    """A subclass states its tag as `kind/version`; the kind is the last token of its subject."""
+class Fact(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", gc=False):
+    """A subclass states its tag as `kind/version`; the kind is the last token of its subject.
+
+    Facts hold plain values and never each other in a circle, so the garbage collector need not look at them.
+    """
 
 
 def tag(fact: Fact | type[Fact]) -> str:

@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from events.block import Columns, candle_list
+from events.block import Columns, candle_list, joined
 
 from .decider import SymbolDecider
 from .rules import PRICE_MAX, RECENT_MAX, TRIM, VOLUME_MAX, Rules
@@ -90,30 +90,49 @@ def _in_bounds(rows: Columns) -> Flags:
     return fine
 
 
-def pass_over(decider: SymbolDecider, state: SymbolState, rows: Columns) -> None:
-    """Takes in rows that are all plain, as `observe` and `evolve` would one by one."""
-    if not len(rows):
-        return
+def pass_over(state: SymbolState, rows: Columns) -> None:
+    """Takes in rows that are all plain, as `observe` and `evolve` would one by one, but for `remember`."""
     state.last, state.close = int(rows.ts[-1]), float(rows.close[-1])
     if state.stream.torn:
         state.stream.torn = [run for run in state.stream.torn if run[1] > state.last]
-    remember(decider.rules, state, rows)
 
 
-def remember(rules: Rules, state: SymbolState, rows: Columns) -> None:
-    """The memory of newest bars is trimmed whenever it is full; what would be dropped again is never put in."""
-    full = RECENT_MAX + TRIM
-    known = len(state.recent)
-    total = known + len(rows)
+KEPT = RECENT_MAX + TRIM + 1
+"""So many of the last rows are enough for `remember`."""
+
+
+def remember(rules: Rules, state: SymbolState, rows: Columns, count: int | None = None) -> None:
+    """The memory of newest bars is trimmed whenever it is full; what would be dropped again is never put in.
+
+    `rows`: the last of `count` rows that are to be remembered, KEPT at least; or all.
+    """
+    full, count = RECENT_MAX + TRIM, len(rows) if count is None else count
+    total = len(state.recent) + count
     dropped = 0 if total < full else TRIM * ((total - full) // TRIM + 1)
     old = list(state.recent)[:dropped]
     for ts in old:
         del state.recent[ts]
-    skip = dropped - len(old)
+    skip = dropped - len(old) - (count - len(rows))  # in `rows`
     if dropped:
-        newest = int(rows.ts[skip - 1]) if skip else 0
+        newest = int(rows.ts[skip - 1]) if dropped > len(old) else 0
         state.evicted = max(state.evicted, newest, *old)
-    left = rows[slice(skip, None)]
+    left = rows[slice(max(0, skip), None)]
     state.recent.update(
         zip(left.ts.tolist(), candle_list(rules.venue, rules.symbol, rules.base.name, left), strict=True)
     )
+
+
+class Tail:
+    """The last of many rows."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.rows: Columns | None = None
+
+    def add(self, rows: Columns) -> None:
+        self.count += len(rows)
+        if self.rows is not None and len(rows) < KEPT:
+            rows = joined(self.rows, rows)
+        if len(rows) > KEPT:
+            rows = rows[np.arange(len(rows) - KEPT, len(rows))]  # a copy: the rest of the window may go
+        self.rows = rows

@@ -52,6 +52,7 @@ def assert_parity(
             fast = Express(deciders(plan), told.hear, columns=columns)
             for window in cut(data, rows):
                 fast.play(window)
+            fast.settle()
             _compare(way, truth, told)
             if fast.end != loop.end:
                 raise ParityError(f"{way}: the tape ends at {fast.end}, not at {loop.end}")
