@@ -23,6 +23,7 @@ from actors.rider import rider_of
 from actors.seat import Seat
 from actors.stretch import Stretch
 from actors.symbol import SymbolDecider
+from actors.symbol.columns import Judge, judged
 from events.block import Columns, Ints
 from events.decision import Decision, Recorded, derived
 from events.feed import observed
@@ -50,6 +51,7 @@ class Express(Lockstep):
         columns: bool = True,
     ) -> None:
         super().__init__(deciders, sink)
+        self.judge: Judge = judged  # may be set to one that remembers
         self._passed, self._traded = passed, traded or self._told
         self._lanes = {lane.feed: lane for lane in self._made(columns)}
         self._rider = rider_of(list(self._lanes.values()))
@@ -79,7 +81,7 @@ class Express(Lockstep):
         """Deals with all candles of a window. Raises Poison where an actor cannot go on."""
         course = _Course([self._lanes[feed] for feed in sorted(window) if len(window[feed])])
         for lane in course.lanes:
-            lane.load(window[lane.feed])
+            lane.load(window[lane.feed], self.judge)
         course.merge()
         if self._rider is not None and course.lanes:
             self._rider.load()

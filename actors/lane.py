@@ -122,11 +122,11 @@ class Lane:
         self._stop: int | None = None
         self._late = symbol_columns.Tail()
 
-    def load(self, rows: Columns) -> None:
+    def load(self, rows: Columns, judge: symbol_columns.Judge) -> None:
         """Raises ValueError where the rows are not in order of time."""
         if (rows.ts[1:] < rows.ts[:-1]).any():
             raise ValueError(f"the candles of {self.feed} are not in order of time")
-        self.rows, self.judged = rows, symbol_columns.judged(self.decider, self.seat.state, rows)
+        self.rows, self.judged = rows, judge(self.decider, self.seat.state, rows)
         self.odd = np.flatnonzero(~self.judged.plain)
         heard = self.judged.heard
         every = bool(heard.all())

@@ -33,6 +33,19 @@ class Digest:
             self._chain(actor).update(bodies)
             self.decisions += decisions
 
+    def state(self, actor: str) -> bytes:
+        """Names all that was hashed of an actor so far."""
+        return self._chain(actor).digest()
+
+    def copy(self, actor: str) -> blake2b:
+        """An actor's chain as it is now, for `resume`."""
+        return self._chain(actor).copy()
+
+    def resume(self, actor: str, chain: blake2b, decisions: int) -> None:
+        """Goes on from a chain that has `decisions` more than this one."""
+        self._chains[actor] = chain.copy()
+        self.decisions += decisions
+
     def _chain(self, actor: str) -> blake2b:
         chain = self._chains.get(actor)
         if chain is None:

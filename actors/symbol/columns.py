@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +22,9 @@ class Judged(msgspec.Struct, frozen=True):
 
     heard: Flags
     plain: Flags
+
+
+Judge = Callable[[SymbolDecider, SymbolState, Columns], Judged]
 
 
 def eligible(decider: SymbolDecider) -> bool:

@@ -26,6 +26,7 @@ from events.fact import Fact, kind
 from events.market import Candle, CandleBackfilled, CandleRevised, DataFlagged, GapFound
 from events.trading import Fill, OrderPlaced, RiskApproved, RiskRefused, Signal, TradingDayStarted
 from infra.backtest.result import Curve, Curves, Facts, Holding, Market, Result
+from infra.backtest.shared import Shared
 
 PIECE = 262_144  # points of a curve worked out at a time
 
@@ -203,10 +204,14 @@ def _curve(money: Money, grid: _Grid, marks: Mapping[str, Marks]) -> Curve:
 class Collector:
     """Show it every entry in tape order but those that `passed` tells in columns.
 
-    `digest`: whether to work it out. `columnar`: symbols' actors whose decisions `passed` tells.
+    `digest`: whether to work it out. `columnar`: symbols' actors whose decisions `passed` tells. `shared`: with other
+    runs over the same windows.
     """
 
-    def __init__(self, plan: Plan, *, digest: bool = True, columnar: Collection[str] = ()) -> None:
+    def __init__(
+        self, plan: Plan, *, digest: bool = True, columnar: Collection[str] = (), shared: Shared | None = None
+    ) -> None:
+        self._shared = shared
         self._plan, self._columnar = plan, frozenset(columnar)
         self._markets = {
             subjects.market(one.venue, one.symbol): Market(one.venue, one.symbol, one.base)
@@ -275,7 +280,8 @@ class Collector:
         """Those of the feed's messages of a window, which are wanted more than once."""
         if self._ids is None or self._ids[0] is not rows:
             venue, symbol = feed.split(".")[1:3]
-            self._ids = rows, feed_ids(feed, venue, symbol, timeframe, rows)
+            made = feed_ids if self._shared is None else self._shared.ids
+            self._ids = rows, made(feed, venue, symbol, timeframe, rows)
         return self._ids[1]
 
     def passed(self, lane: Lane) -> None:
@@ -295,8 +301,15 @@ class Collector:
             market.bars += count
             if int(ts[-1]) > market.last_ts:
                 market.last_ts, market.last_close = int(ts[-1]), float(close[-1])
-        if self._digest is not None:
+        if self._digest is None:
+            return
+        shared, before = self._shared, self._digest.state(lane.market)
+        if shared is None:
             self._chain(self._digest, lane)
+        elif not shared.known(self._digest, lane.market, rows):
+            done = self._digest.decisions
+            self._chain(self._digest, lane)
+            shared.learn(self._digest, lane.market, rows, before, self._digest.decisions - done)
 
     def _chain(self, digest: Digest, lane: Lane) -> None:
         """The symbol's decisions in their order: runs of plain rows at once, the others one by one."""

@@ -17,6 +17,7 @@ from events.feed import command
 from events.tape import Tape, TapeError
 from infra.backtest.collect import Collector
 from infra.backtest.result import Result
+from infra.backtest.shared import Shared
 from infra.session.market import Stamped, candle_messages, merged
 
 Sink = Callable[[Recorded], None]
@@ -97,18 +98,22 @@ def play(
     digest: bool = True,
     close_last: CloseLast = None,
     progress: Callable[[int], None] | None = None,
+    shared: Shared | None = None,
 ) -> Result:
     """`backtest` over columns: the same decisions, faster.
 
     `parts` as `infra.backtest.parts.parts` makes them: windows of candles, and messages between them. `columns`
     False: every strategy is asked candle by candle. `digest` False: it is not worked out, and empty in the result.
-    `close_last` is only noted: the parts hold the command. Symbols with higher timeframes, and those whose bars are
-    made of trades, make the whole plan go message by message. Raises what `backtest` raises.
+    `close_last` is only noted: the parts hold the command. `shared`: with other runs over the very same parts.
+    Symbols with higher timeframes, and those whose bars are made of trades, make the whole plan go message by message.
+    Raises what `backtest` raises.
     """
     made = deciders(plan)
     markets = {subjects.market(one.venue, one.symbol) for one in plan.symbols}
-    collector = Collector(plan, digest=digest, columnar=markets)
+    collector = Collector(plan, digest=digest, columnar=markets, shared=shared)
     express = Express(made, collector, collector.passed, collector.traded, columns=columns)
+    if shared is not None:
+        express.judge = shared.judge
     run: Express | _Plain = express
     if set(express.feeds) != {subjects.feed(one.venue, one.symbol) for one in plan.symbols}:
         collector = Collector(plan, digest=digest)

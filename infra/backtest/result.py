@@ -91,17 +91,18 @@ F = TypeVar("F", bound=Fact)
 
 
 class Facts(Sequence[F], Generic[F]):
-    """Facts of one type in tape order. Those of plain trading in columns are made when they are looked at."""
+    """Facts of one type in tape order. Those of plain trading in columns are made when they are looked at; `parts` are
+    facts, and stretches that hold some."""
 
     def __init__(self, kind: type[F], parts: Sequence[F | Stretch]) -> None:
-        self._kind, self._parts = kind, parts
+        self._kind, self.parts = kind, parts
         self._whole: tuple[F, ...] | None = None
 
     def __iter__(self) -> Iterator[F]:
         return iter(self._all)
 
     def __len__(self) -> int:
-        return sum(part.count(self._kind) if isinstance(part, Stretch) else 1 for part in self._parts)
+        return sum(part.count(self._kind) if isinstance(part, Stretch) else 1 for part in self.parts)
 
     @overload
     def __getitem__(self, place: int) -> F: ...
@@ -121,7 +122,7 @@ class Facts(Sequence[F], Generic[F]):
     def of(self, name: str) -> Counter[str]:
         """How many there are by their field `bot` or `account`."""
         found: Counter[str] = Counter()
-        for part in self._parts:
+        for part in self.parts:
             if isinstance(part, Stretch):
                 found[getattr(part, name).name] += part.count(self._kind)
             else:
@@ -132,7 +133,7 @@ class Facts(Sequence[F], Generic[F]):
     def _all(self) -> tuple[F, ...]:
         if self._whole is None:
             found: list[F] = []
-            for part in self._parts:
+            for part in self.parts:
                 if isinstance(part, Stretch):
                     found += part.facts(self._kind)
                 else:

@@ -96,10 +96,11 @@ def _between(trades: Trades, start: int | None, end: int | None) -> Rows:
 
 def _named(rows: Rows) -> Rows:
     """Trades without an id that look alike get one."""
-    if rising({}, rows.id):
+    crowded = _crowded(rows.ts)
+    if not crowded or rising({}, rows.id):
         return rows
     ids, seen, now = list(rows.id), dict[Any, int](), -1
-    for row in _crowded(rows.ts):
+    for row in crowded:
         if ids[row]:
             continue
         if rows.ts[row] != now:
@@ -121,10 +122,11 @@ def _merged(found: list[Rows]) -> Rows:
         order = np.argsort(ts, kind="stable")
         ids = [text for one in found for text in one.id]
         rows = Rows(ts[order], price[order], qty[order], side[order], [ids[row] for row in order.tolist()])
-    elif rising({}, rows.id):
+    crowded = _crowded(rows.ts)
+    if not crowded or rising({}, rows.id):
         return rows
     again, seen, now = np.zeros(len(rows), np.bool_), set[Any](), -1
-    for row in _crowded(rows.ts):
+    for row in crowded:
         if rows.ts[row] != now:
             now, seen = int(rows.ts[row]), set()
         look = float(rows.price[row]), float(rows.qty[row]), int(rows.side[row]), rows.id[row]

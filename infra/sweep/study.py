@@ -18,6 +18,7 @@ from infra.backtest.data import MarketFile, stream
 from infra.backtest.engine import backtest, play
 from infra.backtest.parts import fits, parts
 from infra.backtest.result import Result
+from infra.backtest.shared import Shared
 from infra.sweep.grid import Grid
 from infra.sweep.periods import Period
 from infra.sweep.summary import Summary, summary
@@ -103,6 +104,7 @@ class Player:
         plan, files, period = one.dataset.plan, one.dataset.files, one.period
         self._plan = plan
         self._parts: Sequence[Any] | None = None
+        self._shared = Shared()
         if fits(plan, files):
             self._parts = tuple(parts(plan, files, start=period.start, end=period.end, close_last=close))
         self._files, self._period = files, period
@@ -111,7 +113,7 @@ class Player:
     def _play(self, params: Mapping[str, Any]) -> Result:
         plan, close, digest = with_params(self._plan, params), self._study.close_last, self._study.digest
         if self._parts is not None:
-            return play(plan, self._parts, digest=digest, close_last="open" if close else None)
+            return play(plan, self._parts, digest=digest, close_last="open" if close else None, shared=self._shared)
         messages = stream(self._files, start=self._period.start, end=self._period.end)
         return backtest(plan, messages, close_last="open" if close else None)
 

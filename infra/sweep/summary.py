@@ -140,7 +140,7 @@ def _columns(fills: Facts[Fill]) -> dict[tuple[str, ...], list[_Piece]]:
     taken as these."""
     found: dict[tuple[str, ...], list[_Piece]] = {}
     single: dict[tuple[str, ...], list[Fill]] = {}
-    for part in fills._parts:
+    for part in fills.parts:
         if isinstance(part, Stretch):
             bot = part.bot
             key: tuple[str, ...] = (part.account.name, bot.name, bot.venue, bot.symbol)
