@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
 from hashlib import blake2b
 from itertools import repeat
 
@@ -54,7 +55,8 @@ def play_trades(
     done = 0
     for part in parts:
         if isinstance(part, tuple):
-            run.feed(part[1], part[2])
+            with collector.between():
+                run.feed(part[1], part[2])
             done += 1
         else:
             run.play(part)
@@ -91,6 +93,13 @@ class TradeCollector(Collector):
     def __init__(self, plan: Plan, *, digest: bool = True, columnar: Collection[str] = ()) -> None:
         markets = {subjects.market(one.venue, one.symbol) for one in plan.symbols}
         super().__init__(plan, digest=digest, columnar={*columnar, *markets})
+
+    @contextmanager
+    def between(self) -> Iterator[None]:
+        """Between windows nothing comes in columns."""
+        columnar, self._columnar = self._columnar, frozenset()
+        yield
+        self._columnar = columnar
 
     def traded(self, stretch: Stretch) -> None:
         assert isinstance(stretch, TradeStretch), "the rows here are trades"

@@ -13,7 +13,13 @@ from actors.roster import deciders
 from actors.ticks import Ticks
 from actors.tickstretch import TradeStretch
 from events import subjects
+from events.control import PauseBot, ReleaseTrading, RestrictTrading, ResumeBot
+from events.fact import Fact
+from events.feed import observed
+from events.market import FeedHeartbeat, FeedInterrupted, FeedOpened
+from infra.backtest.engine import backtest
 from infra.backtest.tickparity import assert_trade_parity, cut
+from infra.backtest.ticks import messages, play_trades
 from tests.infra.ticking import walk
 
 PHASES = (Phase.explicit, Phase.reuse, Phase.generate)  # an example takes too long for many hundreds of smaller ones
@@ -162,3 +168,43 @@ def test_plain_trading_is_told_in_stretches() -> None:
     for window in cut({feed(): walk(3, 3_000, a_minute=5)}, 1_000):
         run.play(window)
     assert sum(len(stretch.said) for stretch in told) > 50
+
+
+@settings(max_examples=12, deadline=None, phases=PHASES)
+@given(
+    seed=st.integers(0, 10**6),
+    strategy=st.sampled_from([DICE, TICKING]),
+    plain=st.booleans(),
+    empty=st.sampled_from(["flat", "omit"]),
+    kinds=st.lists(st.sampled_from(["beat", "break", "open", "pause", "resume", "flatten", "release"]), max_size=8),
+)
+def test_what_is_said_between_windows(seed: int, strategy: str, plain: bool, empty: str, kinds: list[str]) -> None:
+    """Heartbeats, breaks of the stream, and commands."""
+    params = {"seed": seed, "often": 2, "brackets": not plain}
+    sizing = Sizing(method="quantity", value=Decimal(1)) if plain else Sizing()
+    whole = plan([{"strategy": strategy, "params": params, "sizing": sizing}], symbol={"empty": empty})
+    parts: list[object] = []
+    for number, window in enumerate(cut({feed(): walk(seed, 300, a_minute=4, gaps=True)}, 40)):
+        ts = int(window[feed()].ts[0])
+        if number < len(kinds):
+            fact = between(kinds[number], ts)
+            market = isinstance(fact, FeedHeartbeat | FeedInterrupted | FeedOpened)
+            actor = feed() if market else subjects.COMMAND
+            parts.append((ts, actor, observed(actor, ts, fact)))
+        parts.append(window)
+    stream = [one for part in parts for one in ([part] if isinstance(part, tuple) else messages(whole, [part]))]  # type: ignore[list-item]
+    expected, found = backtest(whole, stream), play_trades(whole, parts)  # type: ignore[arg-type]
+    assert (found.digests, found.entries, found.counts) == (expected.digests, expected.entries, expected.counts)
+
+
+def between(kind: str, ts: int) -> Fact:
+    facts: dict[str, Fact] = {
+        "beat": FeedHeartbeat("sim", "S0-USD", ts),
+        "break": FeedInterrupted("sim", "S0-USD", ts - 1, "gone"),
+        "open": FeedOpened("sim", "S0-USD", ts, ts),
+        "pause": PauseBot("*", ts, "operator", ""),
+        "resume": ResumeBot("*", ts, "operator", ""),
+        "flatten": RestrictTrading("*", ts, "operator", "flatten", ""),
+        "release": ReleaseTrading("*", ts, "operator", ""),
+    }
+    return facts[kind]
