@@ -26,12 +26,12 @@ MAY_IMPORT = {
 
 LIBRARIES = {
     "events": {"msgspec", "numpy"},
-    "actors": {"msgspec", "numpy", "exchange_calendars", "pandas"},
+    "actors": {"msgspec", "numpy", "numba", "exchange_calendars", "pandas"},
     "projections": {"msgspec", "numpy"},
 }
 """What a layer may use besides the standard library; its shell module (below) may use more."""
 
-SHELLS = {"actors/shell.py", "projections/shell.py"}
+SHELLS = {"actors/shell.py", "projections/shell.py", "projections/batches.py"}
 IMPURE_MODULES = {
     "asyncio", "time", "random", "secrets", "uuid", "os", "socket", "threading", "multiprocessing", "subprocess",
     "select", "tempfile", "shutil", "urllib", "http", "sys",
