@@ -44,9 +44,9 @@ def rider_of(lanes: list[Lane]) -> Rider | None:
     if len(lanes) != 1 or len(lanes[0].payers) != 1 or len(lanes[0].hearers) != 1:
         return None
     lane, payer, hearer = lanes[0], lanes[0].payers[0], lanes[0].hearers[0]
-    terms = terms_of(payer.decider)
-    if hearer.decider.account != payer.seat.actor or terms is None:
-        return None
+    terms = terms_of(payer.decider, fractions=False)
+    if hearer.decider.account != payer.seat.actor or terms is None or terms.qty <= 0:
+        return None  # what a signal buys must not depend on what was earned
     return Rider(lane, payer, hearer, terms)
 
 

@@ -17,6 +17,7 @@ from events.control import PauseBot, ReleaseTrading, RestrictTrading, ResumeBot
 from events.fact import Fact
 from events.feed import observed
 from events.market import FeedHeartbeat, FeedInterrupted, FeedOpened
+from events.timeframe import MINUTE
 from infra.backtest.engine import backtest
 from infra.backtest.tickparity import assert_trade_parity, cut
 from infra.backtest.ticks import messages, play_trades
@@ -208,3 +209,19 @@ def between(kind: str, ts: int) -> Fact:
         "release": ReleaseTrading("*", ts, "operator", ""),
     }
     return facts[kind]
+
+
+def test_minutes_before_any_price_are_a_gap_with_the_first_bar() -> None:
+    """The stream is whole and has come some way, but nothing was settled, for there was no price for a flat bar."""
+    whole = plan([{"strategy": DICE, "params": {"seed": 1}}])
+    (window,) = cut({feed(): walk(1, 200, a_minute=10)}, 200)
+    first = int(window[feed()].ts[0])
+    begun = [
+        FeedOpened("sim", "S0-USD", first - 9 * MINUTE, first - 9 * MINUTE),
+        FeedHeartbeat("sim", "S0-USD", first - 1),
+    ]
+    parts = [(fact.ts, feed(), observed(feed(), fact.ts, fact)) for fact in begun]
+    expected = backtest(whole, [*parts, *messages(whole, [window])])
+    found = play_trades(whole, [*parts, window])
+    assert expected.counts["gap-found"]
+    assert (found.digests, found.entries, found.counts) == (expected.digests, expected.entries, expected.counts)
