@@ -138,12 +138,27 @@ class Rider:
         found = legs_of(self.terms, start, rows, at, targets)
         assert found is not None, "a part of columns that fit"
         legs = found[0]
+        price = account.markets[lane.market].price
+        assert price is not None, "an account that is open has seen a price"
         stretch = TradeStretch(
-            self.hearer.decider.plan, self.payer.decider.plan, rows, lane.timeframe, first, end, seq,
-            account.markets[lane.market].price, self.terms, start, _said(heard, at, targets), legs,
-            self.payer.days(first, end), np.array([one.price for one in heard]),
-            np.array([one.of_bar for one in heard], np.bool_), lane.closed_at, lane.trade_of(),
-        )  # fmt: skip
+            bot=self.hearer.decider.plan,
+            account=self.payer.decider.plan,
+            rows=rows,
+            timeframe=lane.timeframe,
+            first=first,
+            end=end,
+            seq=seq,
+            before=price,
+            terms=self.terms,
+            start=start,
+            said=_said(heard, at, targets),
+            legs=legs,
+            days=self.payer.days(first, end),
+            prices=np.array([one.price for one in heard]),
+            of_bar=np.array([one.of_bar for one in heard], np.bool_),
+            closings=lane.closed_at,
+            trade=lane.trade_of(),
+        )
         if len(stretch.days):
             account.day_end = (int(rows.ts[stretch.days[-1]]) // timeframe.DAY + 1) * timeframe.DAY
             account.day_equity = stretch.day_equities()[-1]

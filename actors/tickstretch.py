@@ -90,7 +90,7 @@ class _TradeTelling(_Telling):
             cause = Recorded(self.seq, self.market, bar, trade.ts)
         orders, self.orders = self.orders, []
         facts: list[Fact] = [self._day(row, trade.ts)] if row in self._days else []
-        facts += [self._fill(order, exits, side, trade.price, trade.ts) for order, exits, side in orders]
+        facts += [self._fill(*order, trade.price, trade.ts) for order in orders]
         if facts:
             yield self._put(account, derived(account, heard, tuple(facts)))
         if signal is not None:
