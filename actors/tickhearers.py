@@ -15,7 +15,7 @@ from actors.account.decider import Source
 from actors.bot import BotDecider, BotState, is_news
 from actors.decider import Poison
 from actors.seat import Seat
-from actors.strategies import Target
+from actors.strategies import Strategy, Target
 from actors.symbol.tradecolumns import Trades
 from events import subjects, timeframe
 from events.block import Floats, Ints
@@ -175,6 +175,7 @@ class Hearer:
         self.seat, self.decider = seat, seat.decider
         self.state: BotState = seat.state
         self.ticking = seat.decider.door is not None
+        self._deaf = self.ticking and type(self.state.strategy).on_candle is Strategy.on_candle  # it says nothing
 
     def load(self, shown: Shown) -> None:
         self._shown = shown
@@ -210,6 +211,8 @@ class Hearer:
     def _listen(self, end: int) -> bool:
         """Shows candles up to place `end`; whether there are news."""
         shown, state = self._shown, self.state
+        if self._deaf and self.bars < end:
+            self.bars, self._last, self._wish = end, shown.candles[end - 1], None
         on_candle, position = state.strategy.on_candle, state.position
         while self.bars < end:
             self._of_bar, start = True, self.bars
