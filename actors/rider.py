@@ -13,11 +13,13 @@ from numpy.typing import NDArray
 from actors.account.money import EXACT, average_of, exact
 from actors.account.plain import (
     Legs,
+    Range,
     Start,
     Terms,
     decimals_of,
     legs_of,
     money_after,
+    range_of,
     scales_of,
     start_of,
     terms_of,
@@ -33,6 +35,9 @@ from events import timeframe
 from events.block import Ints
 
 _LEAST = 8  # rows: shorter stretches are not worth their columns
+_REACH = 256  # signals looked at after one that was not plain; more and more while all are
+_FEW = 4  # signals: a stretch of less is hardly worth its columns
+_PAUSE_MAX = 64
 _NOTHING = np.empty(0, np.int64)
 
 
@@ -65,10 +70,13 @@ class Rider:
     def __init__(self, lane: Lane, holder: Holder, listener: Listener, terms: Terms) -> None:
         self.lane, self.holder, self.listener, self.terms = lane, holder, listener, terms
         self.book = listener.decider.plan.name
-        self._unfit = 0  # up to this row the numbers do not fit columns
+        self._unfit = False  # numbers of this window do not fit columns
+        self._range: Range | None = None
+        self._reach = _REACH
+        self._pause = self._waits = 0  # how often to leave it after stretches that were not worth it
 
     def load(self) -> None:
-        self._unfit = 0
+        self._unfit, self._range = False, None
 
     def ride(self, first: int, seq: int, told: Callable[[Stretch], None]) -> Ride:
         """Deals with plain rows from `first` on as far as trading stays plain, and tells them where there are any.
@@ -78,16 +86,20 @@ class Rider:
         lane = self.lane
         place = int(np.searchsorted(lane.odd, first))
         stop = int(lane.odd[place]) if place < len(lane.odd) else len(lane.rows)
-        if stop - first < _LEAST or first < self._unfit or (start := self._start()) is None:
+        if stop - first < _LEAST or self._unfit or (start := self._start()) is None:
+            return Ride(first)
+        if self._waits:
+            self._waits -= 1
             return Ride(first)
         with localcontext(EXACT):
             found = self._asked(start, first, stop) if self.listener.asked is not None else None
         if self.listener.asked is None:
             found = self._watched(start, first, stop)  # the strategy's own decimals are not our business
         if found is None:
-            self._unfit = stop
+            self._unfit = True
             return Ride(first)
         said, legs, ride = found
+        self._judge(len(said), ride.end == stop)
         stretch = Stretch(
             self.listener.decider.plan, self.holder.decider.plan, lane.rows, lane.timeframe, first, ride.end, seq,
             self._price(), self.terms, start, said, legs, self._days(first, ride.end),
@@ -100,6 +112,13 @@ class Rider:
                 self._settle(stretch, ride)
             told(stretch)
         return ride
+
+    def _judge(self, signals: int, through: bool) -> None:
+        """Where little is plain, looking for it in vain must not cost more than it saves."""
+        if through or signals >= _FEW:
+            self._pause = 0
+        else:
+            self._waits = self._pause = min(_PAUSE_MAX, 2 * self._pause + 1)
 
     def _start(self) -> Start | None:
         state, account = self.listener.state, self.holder.seat.state
@@ -129,6 +148,10 @@ class Rider:
         if not wishes.bare or wishes.when is not None:
             return None
         rows, places = asked.said(first, stop)
+        whole = stop
+        if len(rows) > self._reach:
+            stop = int(rows[self._reach])
+            rows, places = rows[: self._reach], places[: self._reach]
         target = wishes.target[places]
         fresh = np.ones(len(rows), np.bool_)
         fresh[1:] = target[1:] != target[:-1]
@@ -151,13 +174,16 @@ class Rider:
         legs, certain = found
         if (certain := _closed(rows, certain)) < count:
             legs, end = legs.of(certain), int(rows[certain])
+        self._reach = 2 * self._reach if end in (stop, whole) else _REACH
         return _said(wishes, rows, targets, places).of(certain), legs, Ride(end)
 
     def _watched(self, start: Start, first: int, stop: int) -> tuple[Said, Legs, Ride] | None:
         """From the strategy itself, candle by candle."""
         rows, terms = self.lane.rows, self.terms
-        scales = scales_of(terms, start, rows.open[first:stop])
-        if scales is None or decimals_of(rows.close[first:stop]) is None:
+        if self._range is None:
+            self._range = range_of(rows.open) if decimals_of(rows.close) is not None else None
+        scales = None if self._range is None else scales_of(terms, start, self._range)
+        if scales is None:
             return None
         watch = Watch(self.listener, terms, start, scales.most)
         end, shown = watch.run(self.lane.candles, first, stop)

@@ -175,7 +175,8 @@ class _Telling:
         self.feed = subjects.feed(bot.venue, bot.symbol)
         self.actors = (subjects.bot(bot.name), subjects.account(stretch.account.name))
         self.cash, self.position, self.cost = stretch.start.cash, stretch.start.position, stretch.start.cost
-        self.orders: list[tuple[str, bool, int]] = []  # id, exits, side
+        self.orders: list[tuple[str, int, Decimal]] = []  # id, side, quantity to enter or 0 to leave
+        self.sizes = stretch.legs.sizes(stretch.terms.lot)
 
     def entries(self) -> Iterator[Recorded]:
         of = self.of
@@ -234,7 +235,7 @@ class _Telling:
             if signal != done:
                 done, number, prefix = signal, 0, self._prefix(signals[signal])
             number += 1
-            yield self._fill(f"{prefix}-{number}", exits, side, at, ts)
+            yield self._fill(f"{prefix}-{number}", side, ZERO if exits else self.sizes[signal], at, ts)
 
     def _prefix(self, row: int) -> str:
         """What the ids of the orders begin with that a signal on this row leads to."""
@@ -246,12 +247,12 @@ class _Telling:
 
     def _filled(self, candle: Candle) -> Iterator[Fact]:
         orders, self.orders = self.orders, []
-        for order, exits, side in orders:
-            yield self._fill(order, exits, side, candle.open, candle.ts)
+        for order, side, size in orders:
+            yield self._fill(order, side, size, candle.open, candle.ts)
 
-    def _fill(self, order: str, exits: bool, side: int, at: float, ts: int) -> Fill:
-        of = self.of
-        qty = abs(self.position) if exits else of.terms.qty
+    def _fill(self, order: str, side: int, size: Decimal, at: float, ts: int) -> Fill:
+        of, exits = self.of, not size
+        qty = size or abs(self.position)
         price = of.terms.price(exact(at), side)
         signed = side * qty
         fee, position = fee_of(qty * price, of.terms.taker), self.position + signed
@@ -270,14 +271,14 @@ class _Telling:
         prefix = id_after(self.actors[1], cause.decision.id)[:16]
         if self.position:
             side, size = -1 if self.position > 0 else 1, abs(self.position)
-            self.orders.append((f"{prefix}-1", True, side))
+            self.orders.append((f"{prefix}-1", side, ZERO))
             yield OrderPlaced(f"{prefix}-1", account, *self.names, ts, SIDES[side], "market", "exit", size,
                               reduce_only=True)  # fmt: skip
         if target:
-            qty = of.terms.qty
+            qty = self.sizes[number]
             yield RiskApproved(account, *self.names, ts, cause.decision.id, qty)
             order = f"{prefix}-{len(self.orders) + 1}"
-            self.orders.append((order, False, target))
+            self.orders.append((order, target, qty))
             yield OrderPlaced(order, account, *self.names, ts, SIDES[target], "market", "entry", qty)
 
 

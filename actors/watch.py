@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from decimal import localcontext
+from decimal import Decimal, localcontext
 from math import inf, isfinite
 
-from actors.account.money import EXACT, average_of, exact
+from actors.account.money import EXACT, average_of, exact, fee_of
 from actors.account.plain import SAFE, Start, Terms
 from actors.bot import same
 from actors.lane import Listener
@@ -29,6 +29,7 @@ class Watch:
         self._side, self._qty = start.side, start.position
         self._held, self._cost = start.position, start.cost
         self._cash = float(start.cash)
+        self._size, self._money = terms.qty, start.cash  # exactly, where sizes depend on it
         self._full, self._lot, self._tick = float(terms.qty), float(terms.lot), 0.0
         self._slip, self._fee = float(terms.slippage), max(float(terms.taker), 0.0)
         if terms.slippage:
@@ -82,6 +83,9 @@ class Watch:
         levels = (wish.stop, wish.take_profit, wish.trail, wish.limit, wish.trigger)
         if any(level is not None for level in levels) or not isfinite(wish.confidence):
             return False
+        if self._terms.fraction and target:
+            self._size = self._sized(candle.close)
+            self._full = float(self._size)
         full, slip = self._full, self._slip
         held = float(self._held)
         at, close = following.open, candle.close
@@ -97,7 +101,7 @@ class Watch:
         if target:
             need = (full + self._lot) * most * (1 + self._fee) * SAFE + 1e-6
             fits = full * close * SAFE + 1e-6 <= self._cash + held * close
-            if not fits or need > cash or full * close < self._notional_min:
+            if not fits or need > cash or full * close < self._notional_min or full <= 0:
                 return False
             cash -= target * full * (most if target > 0 else least) + full * most * self._fee
         self._cash = cash
@@ -112,10 +116,21 @@ class Watch:
                 signed = -self._held
                 self._cost = self._cost + signed * price + (-signed * price - self._cost)
                 self._held = self._held + signed
+                self._pay(signed, price)
             if target:
                 price = terms.price(at, target)
-                signed = target * terms.qty
+                signed = target * self._size
                 self._cost = self._cost + signed * price
                 self._held = self._held + signed
+                self._pay(signed, price)
             self._side = target
             return Position(self._held, average_of(self._cost, self._held)) if target else FLAT
+
+    def _sized(self, close: float) -> Decimal:
+        price = exact(close)
+        with localcontext(EXACT):
+            return self._terms.size(self._money + self._held * price, price)
+
+    def _pay(self, signed: Decimal, price: Decimal) -> None:
+        if self._terms.fraction:
+            self._money -= signed * price + fee_of(abs(signed) * price, self._terms.taker)

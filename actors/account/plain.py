@@ -7,6 +7,7 @@ are integers of as many decimals as they need: nothing is rounded but fees, whic
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from decimal import Decimal
 
 import msgspec
@@ -17,7 +18,7 @@ from events.block import Columns, Floats, Ints
 
 from .book import AccountState, Book
 from .decider import AccountDecider
-from .money import ONE, ZERO, ceil_to, exact, floor_to
+from .money import ONE, ZERO, ceil_to, exact, floor_to, units
 
 SAFE = 1 + 1e-9  # of sums of floats: what is nearer to a limit than this is decided the long way
 _WIDEST = 4e18  # below 2**63
@@ -26,9 +27,11 @@ _FEE = 8
 
 
 class Terms(msgspec.Struct, frozen=True):
-    """`qty` of a full signal; `taker` and `slippage` as in the plan; `tick`, `lot`, `notional_min` of the symbol."""
+    """`qty` of a full signal, or `fraction` of the equity that one buys, where that is not 0; `taker` and `slippage` as
+    in the plan; `tick`, `lot` and `notional_min` of the symbol."""
 
     qty: Decimal
+    fraction: Decimal
     taker: Decimal
     slippage: Decimal
     participation: Decimal | None
@@ -44,9 +47,13 @@ class Terms(msgspec.Struct, frozen=True):
             return ceil_to(at * (ONE + self.slippage), self.tick)
         return max(floor_to(at * (ONE - self.slippage), self.tick), min(self.tick, at))
 
+    def size(self, equity: Decimal, price: Decimal) -> Decimal:
+        """Units of a full signal."""
+        return units(self.fraction * ONE * equity, price, self.lot) if self.fraction else self.qty
 
-def terms_of(decider: AccountDecider) -> Terms | None:
-    """None where the account's trading is not plain."""
+
+def terms_of(decider: AccountDecider, *, fractions: bool = True) -> Terms | None:
+    """None where the account's trading is not plain. `fractions`: whether sizes may depend on the equity."""
     rules = decider.rules
     plan, limits = rules.plan, rules.plan.limits
     bounds = (limits.daily_loss, limits.position_fraction, limits.symbol_fraction, limits.cooldown)
@@ -56,13 +63,15 @@ def terms_of(decider: AccountDecider) -> Terms | None:
         return None
     bot = next(iter(rules.bots.values()))
     symbol = rules.symbols[rules.keys[bot.name]]
-    qty = floor_to(bot.sizing.value, symbol.lot)
-    if bot.sizing.method != "quantity" or qty <= 0:
+    fills, method, value = plan.fills, bot.sizing.method, bot.sizing.value
+    qty = floor_to(value, symbol.lot) if method == "quantity" else ZERO
+    fraction = value if method == "fraction" and fractions else ZERO
+    if qty <= 0 and fraction <= 0:
         return None
-    fills = plan.fills
     return Terms(
-        qty, plan.fees.taker, fills.slippage, fills.participation, symbol.tick, symbol.lot, symbol.notional_min
-    )
+        qty, fraction, plan.fees.taker, fills.slippage, fills.participation, symbol.tick, symbol.lot,
+        symbol.notional_min,
+    )  # fmt: skip
 
 
 class Start(msgspec.Struct, frozen=True):
@@ -96,22 +105,37 @@ class Scales(msgspec.Struct, frozen=True):
         return _WIDEST / 4 / 10.0**self.digits
 
 
-def scales_of(terms: Terms, start: Start, opens: Floats) -> Scales | None:
-    """None where the numbers do not fit columns."""
+class Range(msgspec.Struct, frozen=True):
+    """What is to be known of prices: the decimals of the shortest texts of opens, and their highest and lowest."""
+
+    raw: int
+    highest: float
+    lowest: float
+
+
+def range_of(opens: Floats) -> Range | None:
+    """None where their texts are too long."""
     raw = decimals_of(opens)
-    highest, lowest = (float(opens.max()), float(opens.min())) if len(opens) else (0.0, 1.0)
-    if raw is None or (terms.slippage and lowest < float(terms.tick)):
+    if raw is None:
         return None
-    lots = max(_decimals(terms.qty), _decimals(start.position))
-    places = max(raw, _decimals(terms.tick)) if terms.slippage else raw
-    found = Scales(raw, lots, places, max(lots + places, _FEE, _decimals(start.cash), _decimals(start.cost)))
-    most = float(max(terms.qty, abs(start.position)))
-    price = highest * (1 + float(terms.slippage)) + float(terms.tick)
+    return Range(raw, float(opens.max()), float(opens.min())) if len(opens) else Range(raw, 0.0, 1e300)
+
+
+def scales_of(terms: Terms, start: Start, opens: Floats | Range, qty: float | None = None) -> Scales | None:
+    """None where the numbers do not fit columns. `qty`: the largest there is, where it is not that of the terms."""
+    seen = opens if isinstance(opens, Range) else range_of(opens)
+    if seen is None or (terms.slippage and seen.lowest < float(terms.tick)):
+        return None
+    lots = max(_decimals(terms.lot), _decimals(start.position))
+    places = max(seen.raw, _decimals(terms.tick)) if terms.slippage else seen.raw
+    found = Scales(seen.raw, lots, places, max(lots + places, _FEE, _decimals(start.cash), _decimals(start.cost)))
+    most = max(float(terms.qty) if qty is None else qty, abs(float(start.position)))
+    price = seen.highest * (1 + float(terms.slippage)) + float(terms.tick)
     fine = lots + places + _decimals(terms.taker)
     wide = (
         (abs(float(start.cash)) + abs(float(start.cost)) + most * price) * 4 * 10.0**found.digits,
         most * price * abs(float(terms.taker)) * 10.0**fine * 2,
-        price * 10.0 ** (raw + _decimals(terms.slippage) + _decimals(terms.tick)) * 2,
+        price * 10.0 ** (seen.raw + _decimals(terms.slippage) + _decimals(terms.tick)) * 2,
     )
     return found if max(wide) < _WIDEST else None
 
@@ -139,6 +163,12 @@ class Legs(msgspec.Struct, frozen=True):
     def __len__(self) -> int:
         return len(self.row)
 
+    def sizes(self, lot: Decimal) -> dict[int, Decimal]:
+        """What each signal entered, written as the account writes it."""
+        step = _scaled(lot, self.scales.lots)
+        entries = zip(self.signal[~self.exits].tolist(), self.qty[~self.exits].tolist(), strict=True)
+        return {signal: qty // step * lot for signal, qty in entries}
+
     def of(self, signals: int) -> Legs:
         """Those of the first so many signals."""
         end = int(np.searchsorted(self.signal, signals))
@@ -162,17 +192,87 @@ def legs_of(terms: Terms, start: Start, rows: Columns, signals: Ints, targets: I
     scales = scales_of(terms, start, opens)
     if scales is None:
         return None
-    legs = _legs(terms, start, scales, (signal, exits, row, side), opens)
+    known = (signal, exits, row, side)
+    if terms.fraction:
+        sized = _Sizes(terms, start, scales).of(rows, signals, targets)
+        if sized is None or (scales_of(terms, start, opens, float(sized.max(initial=0)) / 10**scales.lots)) is None:
+            return None
+        qty = sized[some]
+    else:
+        qty = np.full(len(row), _scaled(terms.qty, scales.lots))
+        if start.side and len(row):
+            qty[0] = _scaled(abs(start.position), scales.lots)
+    legs = _legs(terms, start, scales, known, opens, qty)
     return legs, _certain(terms, start, legs, rows, signals)
 
 
+class _Sizes:
+    """Quantities that depend on the equity, and so on all trades before: one signal after the other, in integers."""
+
+    def __init__(self, terms: Terms, start: Start, scales: Scales) -> None:
+        self.terms, self.start, self.scales = terms, start, scales
+
+    def of(self, rows: Columns, signals: Ints, targets: Ints) -> Ints | None:
+        """(2 x signals,): what leaves and what enters at each, in lots as `Legs.qty` has them; None where closes do
+        not fit. From where on money runs out it is all 0."""
+        terms, scales = self.terms, self.scales
+        closes, count = rows.close[signals], len(signals)
+        fine = decimals_of(closes)
+        if fine is None:
+            return None
+        digits, opens = scales.digits, rows.open[signals + 1]
+        marks = np.rint(closes * 10.0**fine).astype(np.int64).tolist()
+        buys, sells = (_prices(terms, scales, opens, np.full(count, side)).tolist() for side in (1, -1))
+        part, parts = _scaled(terms.fraction, _decimals(terms.fraction)), _decimals(terms.fraction)
+        lot = _scaled(terms.lot, scales.lots)
+        cash, held = _scaled(self.start.cash, digits), _scaled(self.start.position, scales.lots)
+        widen = 10 ** (digits - scales.lots - scales.places)
+        value = 10 ** (digits - scales.lots - fine) if digits >= scales.lots + fine else 0
+        if not value:
+            return None
+        unit = 10**parts * 10 ** (digits - scales.lots - fine)  # of a lot's price
+        found = np.zeros(2 * count, np.int64)
+        fees = self._fee()
+        for place, target in enumerate(targets.tolist()):
+            wanted = 0
+            if target:
+                equity = cash + held * marks[place] * value
+                wanted = part * equity // (marks[place] * lot * unit) * lot if equity > 0 else 0
+                wanted = wanted if wanted < _WIDEST else 0
+            if held:
+                side = -1 if held > 0 else 1
+                paid = abs(held) * (buys if side > 0 else sells)[place]
+                cash -= side * paid * widen + fees(paid)
+                found[2 * place], held = abs(held), 0
+            if target:
+                paid = wanted * (buys if target > 0 else sells)[place]
+                cash -= target * paid * widen + fees(paid)
+                found[2 * place + 1], held = wanted, target * wanted
+                if not wanted:
+                    break
+        return found
+
+    def _fee(self) -> Callable[[int], int]:
+        """As `_fees`, with the decimals of cash."""
+        scales, rate = self.scales, self.terms.taker
+        decimals = _decimals(rate)
+        number, spare = _scaled(rate, decimals), scales.lots + scales.places + decimals - _FEE
+        unit, more, widen = (int(10**places) for places in (max(0, spare), max(0, -spare), scales.digits - _FEE))
+
+        def fee(notional: int) -> int:
+            if spare <= 0:
+                return notional * number * more * widen
+            whole, rest = divmod(notional * number, unit)
+            return (whole + int(2 * rest > unit or (2 * rest == unit and whole % 2 == 1))) * widen
+
+        return fee
+
+
 def _legs(
-    terms: Terms, start: Start, scales: Scales, known: tuple[Ints, NDArray[np.bool_], Ints, Ints], opens: Floats
-) -> Legs:
+    terms: Terms, start: Start, scales: Scales, known: tuple[Ints, NDArray[np.bool_], Ints, Ints], opens: Floats,
+    qty: Ints,
+) -> Legs:  # fmt: skip
     _, exits, row, side = known
-    qty = np.full(len(row), _scaled(terms.qty, scales.lots))
-    if start.side and len(row):
-        qty[0] = _scaled(abs(start.position), scales.lots)
     price = _prices(terms, scales, opens, side)
     notional = qty * price * 10 ** (scales.digits - scales.lots - scales.places)
     fee = _fees(terms.taker, scales, qty * price)
@@ -224,18 +324,17 @@ def _certain(terms: Terms, start: Start, legs: Legs, rows: Columns, signals: Int
     first = np.concatenate(([True], legs.signal[1:] != legs.signal[:-1]))
     # An entry that follows an exit of the same signal turns the position round: it is approved with what was held.
     whole = np.where(first, before, np.concatenate(([0.0], before[:-1])))
-    held = np.where(first, 0.0, -legs.side * (legs.qty / 10.0**scales.lots))
-    if start.side and len(held) > 1 and not first[1]:
-        held[1] = float(start.position)
-    close, qty = rows.close[signals[legs.signal]], float(terms.qty)
+    qty = legs.qty / 10.0**scales.lots
+    left = np.concatenate(([0.0], (-legs.side * qty)[:-1]))  # what the leg before has closed
+    held = np.where(first, 0.0, left)
+    close = rows.close[signals[legs.signal]]
     need = (qty + float(terms.lot)) * (legs.price / 10.0**scales.places) * (1 + max(float(terms.taker), 0.0))
     fine = (need * SAFE + 1e-6 <= before) & (qty * close * SAFE + 1e-6 <= whole + held * close)
-    fine &= qty * close >= float(terms.notional_min) * SAFE
+    fine &= (qty * close >= float(terms.notional_min) * SAFE) & (legs.qty > 0)
     fine |= legs.exits
     fine &= np.abs(money) < scales.most
     if terms.participation is not None:
-        taken = legs.qty / 10.0**scales.lots
-        taken = np.where(first, taken, taken + np.concatenate(([0.0], taken[:-1])))
+        taken = np.where(first, qty, qty + np.concatenate(([0.0], qty[:-1])))
         fine &= taken * SAFE <= rows.volume[legs.row] * float(terms.participation) - float(terms.lot)
     return len(signals) if fine.all() else int(legs.signal[int(fine.argmin())])
 
@@ -266,12 +365,12 @@ def money_after(terms: Terms, start: Start, legs: Legs, opens: Floats) -> Start:
     raw = decimals_of(opens)
     assert raw is not None, "their prices have been integers before"
     places = _exponent(terms.tick) if terms.slippage else -raw
-    product = _exponent(terms.qty) + places
+    product = _exponent(terms.lot) + places
     if start.side:
         own = places if terms.slippage else _exponent(exact(float(opens[0])))
         product = min(product, _exponent(start.position) + own)
     cash = _written(int(legs.cash[-1]), legs.scales.digits, min(_exponent(start.cash), product, -_FEE))
-    position = _written(int(legs.position[-1]), legs.scales.lots, min(_exponent(start.position), _exponent(terms.qty)))
+    position = _written(int(legs.position[-1]), legs.scales.lots, min(_exponent(start.position), _exponent(terms.lot)))
     paid = 0 if legs.exits[-1] else int(legs.side[-1]) * int(legs.qty[-1]) * int(legs.price[-1])
     cost = _written(paid, legs.scales.lots + legs.scales.places, min(_exponent(start.cost), product))
     return Start(cash, position, cost, (position > 0) - (position < 0))

@@ -147,7 +147,7 @@ def test_many_bots_on_many_symbols_share_an_account(seed: int, symbols: int, win
     often=st.sampled_from([1, 2, 4, 20]),
     gaps=st.booleans(),
     garbage=st.booleans(),
-    qty=st.sampled_from(["1", "0.00001", "2.345678"]),
+    sizing=st.sampled_from([("quantity", "1"), ("quantity", "2.345678"), ("fraction", "0.1"), ("fraction", "0.93")]),
     cash=st.sampled_from(["100000", "350.5", "1000.123456789"]),
     taker=st.sampled_from(["0", "0.00075", "-0.0001"]),
     slippage=st.sampled_from(["0", "0.0003"]),
@@ -155,8 +155,8 @@ def test_many_bots_on_many_symbols_share_an_account(seed: int, symbols: int, win
     window=st.sampled_from([30, 400]),
 )  # fmt: skip
 def test_plain_trading_in_stretches(
-    seed: int, strategy: tuple[str, dict], often: int, gaps: bool, garbage: bool, qty: str, cash: str, taker: str,
-    slippage: str, participation: str | None, window: int,
+    seed: int, strategy: tuple[str, dict], often: int, gaps: bool, garbage: bool, sizing: tuple[str, str],
+    cash: str, taker: str, slippage: str, participation: str | None, window: int,
 ) -> None:  # fmt: skip
     """Long, flat or short at market with a fixed quantity: what is dealt with in columns from signal to fill, money
     that runs out, bars with too little volume and wishes that are not plain in between."""
@@ -169,7 +169,7 @@ def test_plain_trading_in_stretches(
         strategy[0],
         walk(seed, 400, gaps=gaps, garbage=garbage),
         params={"seed": seed, "often": often, **strategy[1]},
-        sizing=Sizing(method="quantity", value=Decimal(qty)),
+        sizing=Sizing(method=sizing[0], value=Decimal(sizing[1])),
         account=account,
         windows=(window,),
     )
