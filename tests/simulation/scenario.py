@@ -17,7 +17,9 @@ from infra.session.audit import Auditor
 from tests.simulation.clock import run
 from tests.simulation.world import Market, World, digest_of, undisturbed
 
-SEEDS = int(os.environ.get("SIMULATION_SEEDS", "2000"))
+# Faults are so dense that mistakes made on purpose (an entry dealt with twice, a permit taken unread, a lost report)
+# are found by the thirtieth seed; more find what nobody has thought of: SIMULATION_SEEDS=2000 after changing the hosts.
+SEEDS = int(os.environ.get("SIMULATION_SEEDS", "400"))
 FIRST = int(os.environ.get("SIMULATION_FIRST", "0"))
 
 

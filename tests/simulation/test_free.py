@@ -1,4 +1,4 @@
-"""A thousand seeded runs of actors that run freely, under the same faults."""
+"""Hundreds of seeded runs of actors that run freely, under the same faults."""
 
 from __future__ import annotations
 

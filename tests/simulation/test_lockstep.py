@@ -1,4 +1,4 @@
-"""A thousand seeded runs in lock-step: crashes, doubled and late delivery, lost messages, zombies, lost races."""
+"""Hundreds of seeded runs in lock-step: crashes, doubled and late delivery, lost messages, zombies, lost races."""
 
 from __future__ import annotations
 

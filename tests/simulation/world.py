@@ -59,7 +59,7 @@ class Bus:
     def carry(self, subject: str, data: bytes) -> None:
         loop = asyncio.get_running_loop()
         for listener in self.listening:
-            if listener.subject == subject and not self.faults.strike(0.02, f"lost {subject}"):
+            if listener.subject == subject and not self.faults.strike(0.05, f"lost {subject}"):
                 listener.due = max(listener.due, loop.time() + self.faults.chance.choice((0.0, 0.001, 0.05)))
                 loop.call_at(listener.due, listener.hear, data)
 
@@ -135,7 +135,7 @@ class Line:
         async for entry in self._store.follow(patterns, after=after):
             await self._faults.delay()
             yield entry
-            if self._faults.strike(0.02, f"delivered {entry.seq} twice"):
+            if self._faults.strike(0.05, f"delivered {entry.seq} twice"):
                 yield entry
 
     async def close(self) -> None: ...
@@ -144,7 +144,7 @@ class Line:
 class World:
     """One seeded run. `play` returns the tape when all of the market has been dealt with."""
 
-    def __init__(self, plan: Plan, market: Market, seed: int, faults: int = 25) -> None:
+    def __init__(self, plan: Plan, market: Market, seed: int, faults: int = 40) -> None:
         self.plan, self.market = plan, market
         self.faults = Faults(Random(seed), faults)
         self.tape = MemoryTape()
