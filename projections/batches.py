@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import gc
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import aclosing, contextmanager
 from typing import Protocol, cast, runtime_checkable
 
@@ -31,11 +30,15 @@ class Paged(Protocol):
     def pages(self, *, after: int = 0) -> Iterator[list[Recorded]]: ...
 
 
-async def batched(tape: Tape, after: int, weight: int) -> AsyncGenerator[list[Recorded], None]:
+Breathe = Callable[[], Awaitable[None]]
+"""Lets others have their turn."""
+
+
+async def batched(tape: Tape, after: int, weight: int, breathe: Breathe) -> AsyncGenerator[list[Recorded], None]:
     """What is on the tape now, in batches of at least `weight`; the last one is what is left."""
     batch: list[Recorded] = []
     so_far = 0
-    async with aclosing(_pages(tape, after)) as stored:
+    async with aclosing(_pages(tape, after, breathe)) as stored:
         async for page in stored:
             batch += page
             so_far += sum(map(weight_of, page))
@@ -46,11 +49,11 @@ async def batched(tape: Tape, after: int, weight: int) -> AsyncGenerator[list[Re
         yield batch
 
 
-async def _pages(tape: Tape, after: int) -> AsyncGenerator[list[Recorded], None]:
+async def _pages(tape: Tape, after: int, breathe: Breathe) -> AsyncGenerator[list[Recorded], None]:
     if isinstance(tape, Paged):
         for page in tape.pages(after=after):
             yield page
-            await asyncio.sleep(0)  # a batch that is being written goes on
+            await breathe()  # a batch that is being written goes on
         return
     async with closing(tape.read(after=after)) as stored:
         async for entry in stored:

@@ -165,7 +165,7 @@ class Store:
         writing, before, count = None, list[Recorded](), 0
         try:
             with no_collection():
-                async with aclosing(batched(tape, self.seq, batch)) as stored:
+                async with aclosing(batched(tape, self.seq, batch, _breathe)) as stored:
                     async for entries in stored:
                         count += 1
                         if count % _COLLECT == 0:
@@ -252,6 +252,10 @@ class Store:
         if found is None or found[0] != self.generation:
             raise Swapped
         raise Overtaken(f"the projector of {self.schema}", self.seq, found[1])
+
+
+async def _breathe() -> None:
+    await asyncio.sleep(0)
 
 
 async def _batches(entries: AsyncIterator[Recorded]) -> AsyncGenerator[list[Recorded], None]:

@@ -31,7 +31,7 @@ LIBRARIES = {
 }
 """What a layer may use besides the standard library; its shell module (below) may use more."""
 
-SHELLS = {"actors/shell.py", "projections/shell.py", "projections/batches.py"}
+SHELLS = {"actors/shell.py", "projections/shell.py"}
 IMPURE_MODULES = {
     "asyncio", "time", "random", "secrets", "uuid", "os", "socket", "threading", "multiprocessing", "subprocess",
     "select", "tempfile", "shutil", "urllib", "http", "sys",
