@@ -11,20 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actors.account.money import EXACT, average_of, exact
-from actors.account.plain import (
-    Legs,
-    Range,
-    Start,
-    Terms,
-    decimals_of,
-    legs_of,
-    money_after,
-    range_of,
-    scales_of,
-    start_of,
-    terms_of,
-    trip_after,
-)
+from actors.account.plain import Legs, legs_of, money_after, trip_after
+from actors.account.terms import Range, Start, Terms, decimals_of, range_of, scales_of, start_of, terms_of
 from actors.bot import same
 from actors.lane import Holder, Lane, Listener
 from actors.strategies import FLAT, Position, Target

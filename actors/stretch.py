@@ -15,14 +15,17 @@ import numpy as np
 
 from actors.account.ledger import EPOCH
 from actors.account.money import EXACT, ZERO, average_of, exact, fee_of, share_of
-from actors.account.plain import Legs, Start, Terms
+from actors.account.plain import Legs
+from actors.account.terms import Start, Terms
 from actors.plan import AccountPlan, BotPlan
 from events import subjects, timeframe
 from events.block import Columns, Floats, Ints
+from events.bulk import feed_ids
 from events.decision import Decision, Recorded, derived, id_after
 from events.fact import Fact
 from events.feed import observed
 from events.market import Candle
+from events.numbers import halves, ids_after
 from events.trading import Fill, OrderPlaced, RiskApproved, Signal, TradingDayStarted
 
 SIDES = {1: "buy", -1: "sell"}
@@ -227,23 +230,23 @@ class _Telling:
     def fills(self) -> Iterator[Fill]:
         """Without the facts around them, which are more work."""
         of = self.of
-        rows, legs, done = of.rows, of.legs, -1
-        signals, opens, times = of.said.rows.tolist(), rows.open[legs.row].tolist(), rows.ts[legs.row].tolist()
+        rows, legs, done, number = of.rows, of.legs, -1, 0
+        opens, times = rows.open[legs.row].tolist(), rows.ts[legs.row].tolist()
         columns = (legs.signal.tolist(), legs.exits.tolist(), legs.side.tolist(), opens, times)
-        prefix, number = "", 0
+        prefixes = self._prefixes()
         for signal, exits, side, at, ts in zip(*columns, strict=True):
-            if signal != done:
-                done, number, prefix = signal, 0, self._prefix(signals[signal])
-            number += 1
-            yield self._fill(f"{prefix}-{number}", side, ZERO if exits else self.sizes[signal], at, ts)
+            number = number + 1 if signal == done else 1
+            done = signal
+            yield self._fill(f"{prefixes[signal]}-{number}", side, ZERO if exits else self.sizes[signal], at, ts)
 
-    def _prefix(self, row: int) -> str:
-        """What the ids of the orders begin with that a signal on this row leads to."""
-        candle = self._candle(row)
-        said = observed(self.feed, candle.ts, candle).id
+    def _prefixes(self) -> list[str]:
+        """What the ids of the orders begin with that each signal leads to."""
+        of, (_, venue, symbol) = self.of, self.names
+        raw = feed_ids(self.feed, venue, symbol, of.timeframe, of.rows[of.said.rows])
+        ids = halves(raw)
         for actor in (self.market, *self.actors):
-            said = id_after(actor, said)
-        return said[:16]
+            ids = ids_after(actor, ids)
+        return [f"{high:016x}" for high in ids[0].tolist()]
 
     def _filled(self, candle: Candle) -> Iterator[Fact]:
         orders, self.orders = self.orders, []

@@ -8,17 +8,8 @@ from typing import NamedTuple
 import numpy as np
 
 from actors.account.money import EXACT, average_of, exact
-from actors.account.plain import (
-    Start,
-    Terms,
-    decimals_of,
-    legs_of,
-    money_after,
-    scales_of,
-    start_of,
-    terms_of,
-    trip_after,
-)
+from actors.account.plain import legs_of, money_after, trip_after
+from actors.account.terms import Start, Terms, decimals_of, scales_of, start_of, terms_of
 from actors.strategies import FLAT, Position, Target
 from actors.stretch import Said
 from actors.tickhearers import Hearer, Payer

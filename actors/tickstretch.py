@@ -103,6 +103,9 @@ class _TradeTelling(_Telling):
         assert isinstance(found, TradingDayStarted)
         return msgspec.structs.replace(found, day=day_of(ts + 1))  # a trade at midnight belongs to the day that begins
 
+    def _prefixes(self) -> list[str]:
+        return [self._prefix(row) for row in self.of.said.rows.tolist()]
+
     def _prefix(self, row: int) -> str:
         trade = self.stretch.trade(row)
         said = observed(self.feed, trade.ts, trade).id

@@ -6,7 +6,7 @@ from decimal import Decimal, localcontext
 from math import inf, isfinite
 
 from actors.account.money import EXACT, average_of, exact, fee_of
-from actors.account.plain import SAFE, Start, Terms
+from actors.account.terms import SAFE, Start, Terms
 from actors.bot import same
 from actors.lane import Listener
 from actors.strategies import FLAT, Position, Target
@@ -17,7 +17,7 @@ class Watch:
     """`rows`, `targets` and `wishes` of the signals, after `run`; `error` is what the strategy raised.
 
     Cash is only estimated here, never above what it is: what may come near a limit is not plain. `most`: see
-    `actors.account.plain.Scales`.
+    `actors.account.terms.Scales`.
     """
 
     def __init__(self, listener: Listener, terms: Terms, start: Start, most: float) -> None:

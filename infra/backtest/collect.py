@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from decimal import localcontext
 from functools import cached_property, partial
 from typing import Any
@@ -249,6 +250,13 @@ class Collector:
             handle = self._handlers.get(what)
             if handle is not None:
                 handle(entry.actor, fact)
+
+    @contextmanager
+    def between(self) -> Iterator[None]:
+        """While a message between windows is dealt with: nobody but entries tells of symbols then."""
+        columnar, self._columnar = self._columnar, frozenset()
+        yield
+        self._columnar = columnar
 
     def traded(self, stretch: Stretch) -> None:
         """Takes in what no entry was shown for, because it came in columns."""

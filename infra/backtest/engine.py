@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Literal
+from typing import Any, Literal, cast
 
 from actors.express import Express, Window
 from actors.lockstep import Lockstep
@@ -102,12 +102,17 @@ def play(
 ) -> Result:
     """`backtest` over columns: the same decisions, faster.
 
-    `parts` as `infra.backtest.parts.parts` makes them: windows of candles, and messages between them. `columns`
+    `parts` as `infra.backtest.parts.parts` makes them: windows of candles (of trades, as `infra.backtest.tickfiles`
+    makes them, where all bars are made of trades), and messages between them. `columns`
     False: every strategy is asked candle by candle. `digest` False: it is not worked out, and empty in the result.
     `close_last` is only noted: the parts hold the command. `shared`: with other runs over the very same parts.
     Symbols with higher timeframes, and those whose bars are made of trades, make the whole plan go message by message.
     Raises what `backtest` raises.
     """
+    from infra.backtest import ticks  # which is made of the same parts
+
+    if ticks.eligible(plan):
+        return ticks.play_trades(plan, cast(Any, parts), digest=digest, close_last=close_last, progress=progress)
     made = deciders(plan)
     markets = {subjects.market(one.venue, one.symbol) for one in plan.symbols}
     collector = Collector(plan, digest=digest, columnar=markets, shared=shared)
@@ -121,7 +126,8 @@ def play(
     done = 0
     for part in parts:
         if isinstance(part, tuple):
-            run.feed(part[1], part[2])
+            with collector.between():
+                run.feed(part[1], part[2])
             done += 1
         else:
             run.play(part)

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from events.trading import Fill
 from infra.backtest.kpis import EquityKpis, TradeKpis, combined, equity_kpis, is_continuous, trade_kpis
 from infra.backtest.result import Curve, Result
 from infra.backtest.trips import Trip, trips
@@ -38,24 +39,31 @@ class Figures(msgspec.Struct, frozen=True):
 
 def figures(result: Result) -> Figures:
     closed, left = trips(result.fills)
-    curve = combined(list(result.curves.values()))
-    whole = None if curve is None else _kpis(result, curve, closed, list(result.curves))
-    accounts = {
-        name: _kpis(result, one, [trip for trip in closed if trip.account == name], [name])
-        for name, one in result.curves.items()
-    }
-    bots = {
-        one.name: trade_kpis(
-            [trip for trip in closed if trip.bot == one.name], [fill for fill in result.fills if fill.bot == one.name]
-        )
-        for one in sorted(result.plan.bots, key=lambda one: one.name)
-    }
-    return Figures(whole, accounts, bots, tuple(closed), tuple(left))
+    plan, names = result.plan, list(result.curves)
+    trades = {one.name: _trades(closed, result.fills, "bot", one.name, len(plan.bots)) for one in plan.bots}
+    accounts = {}
+    for name, curve in result.curves.items():
+        own = [one.name for one in plan.bots if one.account == name]
+        found = trades[own[0]] if len(own) == 1 else _trades(closed, result.fills, "account", name, len(names))
+        accounts[name] = _kpis(result, curve, found, [name])
+    if len(names) == 1:
+        whole: Kpis | None = accounts[names[0]]
+    else:
+        both = combined(list(result.curves.values()))
+        whole = None if both is None else _kpis(result, both, trade_kpis(closed, result.fills), names)
+    return Figures(whole, accounts, dict(sorted(trades.items())), tuple(closed), tuple(left))
 
 
-def _kpis(result: Result, curve: Curve, closed: Sequence[Trip], accounts: list[str]) -> Kpis:
+def _trades(closed: Sequence[Trip], fills: Sequence[Fill], field: str, name: str, of: int) -> TradeKpis:
+    """Of one bot or account of so many."""
+    if of == 1:
+        return trade_kpis(closed, fills)
+    own = [trip for trip in closed if getattr(trip, field) == name]
+    return trade_kpis(own, [fill for fill in fills if getattr(fill, field) == name])
+
+
+def _kpis(result: Result, curve: Curve, trades: TradeKpis, accounts: list[str]) -> Kpis:
     bots = {one.name for one in result.plan.bots if one.account in accounts}
-    trades = trade_kpis(closed, [fill for fill in result.fills if fill.account in accounts])
     mean = float(curve.equity.mean()) if len(curve) else curve.start
     return Kpis(
         currency=curve.currency,

@@ -27,13 +27,21 @@ FILES = ("kpis.json", "trades.csv", "config.json", "equity.png", "digest.txt", "
 _VERSIONED = ("tickertape", "msgspec", "numpy", "exchange_calendars", "tzdata")
 
 
-def write(result: Result, folder: Path | str, files: Iterable[MarketFile] = ()) -> Path:
-    """Writes the report of a backtest of `files` into a folder, made where it is not there, and returns it."""
-    from infra.backtest.chart import draw  # brings matplotlib
+def write(
+    result: Result,
+    folder: Path | str,
+    files: Iterable[MarketFile] = (),
+    *,
+    found: Figures | None = None,
+    chart: bool = True,
+) -> Path:
+    """Writes the report of a backtest of `files` into a folder, made where it is not there, and returns it.
 
+    `found`: its figures, where they are known. `chart`: whether to draw the equity.
+    """
     where = Path(folder)
     where.mkdir(parents=True, exist_ok=True)
-    found = figures(result)
+    found = found or figures(result)
     texts = {
         "kpis.json": _json(as_json(result, found)),
         "trades.csv": trades_csv(found.trips),
@@ -43,7 +51,10 @@ def write(result: Result, folder: Path | str, files: Iterable[MarketFile] = ()) 
     }
     for name, text in texts.items():
         (where / name).write_text(text, encoding="utf-8", newline="\n")
-    (where / "equity.png").write_bytes(draw(result))
+    if chart:
+        from infra.backtest.chart import draw  # brings matplotlib
+
+        (where / "equity.png").write_bytes(draw(result))
     return where
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager
 from hashlib import blake2b
 from itertools import repeat
 
@@ -93,13 +92,6 @@ class TradeCollector(Collector):
     def __init__(self, plan: Plan, *, digest: bool = True, columnar: Collection[str] = ()) -> None:
         markets = {subjects.market(one.venue, one.symbol) for one in plan.symbols}
         super().__init__(plan, digest=digest, columnar={*columnar, *markets})
-
-    @contextmanager
-    def between(self) -> Iterator[None]:
-        """Between windows nothing comes in columns."""
-        columnar, self._columnar = self._columnar, frozenset()
-        yield
-        self._columnar = columnar
 
     def traded(self, stretch: Stretch) -> None:
         assert isinstance(stretch, TradeStretch), "the rows here are trades"

@@ -290,3 +290,12 @@ def test_without_a_digest_all_else_is_the_same() -> None:
     found, expected = (play(whole, parts(whole, [file(rows)]), digest=digest) for digest in (False, True))
     assert (found.digest, found.digests, len(expected.digest)) == ("", {}, 32)
     assert (found.fills, found.decisions, found.entries) == (expected.fills, expected.decisions, expected.entries)
+
+
+def test_what_is_decided_between_windows_is_in_the_digest() -> None:
+    whole = plan([{"strategy": DICE, "params": {"seed": 2}}])
+    rows = walk(9, 200)
+    first, rest = messages(whole, [{feed(0): rows[slice(0, 20)]}]), {feed(0): rows[slice(20, None)]}
+    found = play(whole, [*first, rest])
+    expected = backtest(whole, messages(whole, [{feed(0): rows}]))
+    assert (found.digest, found.digests) == (expected.digest, expected.digests)
