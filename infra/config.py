@@ -15,7 +15,7 @@ from actors.plan import AccountPlan, BotPlan, Plain, Plan, SymbolPlan
 from actors.roster import BadPlan, deciders
 from actors.strategies import UnknownStrategy
 from events import subjects
-from infra.services import ServiceSettings
+from infra.services.settings import ServiceSettings
 from infra.simulator import SimulatorSettings
 
 

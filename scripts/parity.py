@@ -33,7 +33,7 @@ from events.block import Columns
 from events.digest import Digest
 from infra.config import Config, SessionSettings
 from infra.importers import read
-from infra.services import embedded
+from infra.services.embedded import embedded
 from infra.session.audit import Verdict, audit
 from infra.session.market import Stamped, candle_messages, merged, unstamped
 from infra.session.run import open_tape, recorded, session

@@ -19,13 +19,11 @@ from infra.backtest.engine import backtest as backtest_of
 from infra.backtest.figures import as_json, figures
 from infra.backtest.parts import fits, parts
 from infra.backtest.result import Result
-from infra.cli.choosing import default_bots, placed, with_symbols
 from infra.cli.context import Context
 from infra.cli.exits import Exit, Failure
-from infra.cli.reach import looking
+from infra.cli.instruments import default_bots, placed, with_symbols
 from infra.cli.screen import Screen, pairs
 from infra.config import Config
-from infra.session.audit import plan_on
 from infra.session.market import Stamped
 from infra.sweep.periods import Period, period
 
@@ -67,6 +65,9 @@ def backtest(context: Context, asked: Asked) -> int | Coroutine[Any, Any, int]:
 
 
 async def _over_tape(context: Context, asked: Asked) -> int:
+    from infra.cli.reach import looking  # brings the clients of the services
+    from infra.session.audit import plan_on
+
     config, screen = context.config(), context.screen
     async with looking(config) as (tape, _):
         recorded = await plan_on(tape) if not config.symbols else config.plan()

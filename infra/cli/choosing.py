@@ -8,20 +8,17 @@ from typing import Any
 
 import msgspec
 
-from actors.plan import BotPlan, Plan, SymbolPlan
+from actors.plan import Plan, SymbolPlan
 from actors.roster import check
-from events.subjects import token
 from infra import simulator
 from infra.backtest import data
 from infra.cli.exits import Failure
+from infra.cli.instruments import DEFAULT_BOTS, default_bots, placed, with_symbols
 from infra.cli.reach import now
 from infra.cli.screen import Screen
-from infra.cli.values import named
 from infra.config import Config
 from infra.session.market import Stamped
 from infra.session.run import Source, recorded
-
-_DEFAULT_BOTS = (("ema", "ema-cross"), ("breakout", "breakout"), ("momentum", "momentum"))
 
 
 class Wanted(msgspec.Struct, frozen=True):
@@ -138,23 +135,6 @@ def _recorded(config: Config, wanted: Wanted, screen: Screen) -> Chosen:
     return chosen
 
 
-def placed(file: data.MarketFile, spec: str, config: Config) -> data.MarketFile:
-    """A file that does not say its venue is of the one venue on which the configuration trades its symbol."""
-    own = [one.venue for one in config.symbols if one.symbol == file.symbol]
-    said = data.parse(spec).venue
-    return msgspec.structs.replace(file, venue=own[0]) if said is None and len(own) == 1 else file
-
-
-def with_symbols(config: Config, files: Sequence[data.MarketFile]) -> tuple[SymbolPlan, ...]:
-    """The configured symbols, all files being of these; else one symbol per instrument of the files. Raises Failure."""
-    if not config.symbols:
-        return data.symbol_plans(files)
-    known = [f"{one.venue}/{one.symbol}" for one in config.symbols]
-    for file in files:
-        named("symbol in the configuration", f"{file.venue}/{file.symbol}", known)
-    return config.symbols
-
-
 def _span(files: Sequence[data.MarketFile]) -> tuple[int, int] | None:
     stamps: list[Any] = [(f.candles if f.candles is not None else f.trades).ts for f in files]
     full = [ts for ts in stamps if len(ts)]
@@ -163,23 +143,13 @@ def _span(files: Sequence[data.MarketFile]) -> tuple[int, int] | None:
 
 def _default_plan(config: Config, symbols: tuple[SymbolPlan, ...], screen: Screen) -> Plan:
     bots = tuple(bot for symbol in symbols for bot in default_bots(symbol, config.accounts[0].name))
-    names = ", ".join(strategy for _, strategy in _DEFAULT_BOTS)
+    names = ", ".join(strategy for _, strategy in DEFAULT_BOTS)
     screen.say(
         f"The configuration names no symbols, so each of {len(symbols)} gets the default bots ({names}), each with a "
         "tenth of the equity; write [[symbols]] and [[bots]] to choose.",
         "dim",
     )
     return Plan(symbols=symbols, bots=bots, accounts=config.accounts)
-
-
-def default_bots(symbol: SymbolPlan, account: str) -> tuple[BotPlan, ...]:
-    """One bot of each shipped strategy."""
-    prefix = symbol.symbol.lower()
-    return tuple(
-        BotPlan(name=token(f"{prefix}-{short}"), venue=symbol.venue, symbol=symbol.symbol, account=account,
-                timeframe=symbol.base, strategy=strategy)
-        for short, strategy in _DEFAULT_BOTS
-    )  # fmt: skip
 
 
 def _speed(text: str | None, default: float | None) -> float | None:

@@ -15,7 +15,10 @@ from events.decision import Decision
 from events.tape import LostRace, TapeError
 from infra.cli.exits import Exit, Failure
 from infra.config import Config
-from infra.services import Endpoints, ServiceError, discovery, embedded, process
+from infra.services import discovery, process
+from infra.services.discovery import Endpoints
+from infra.services.embedded import embedded
+from infra.services.settings import ServiceError
 from infra.tapes.jetstream import JetStreamTape
 
 _RACES_MAX = 20  # commands and imports are rare: twenty lost races in a row mean that something else is wrong

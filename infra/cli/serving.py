@@ -11,7 +11,8 @@ from infra.cli.reach import folder
 from infra.cli.screen import Screen, pairs
 from infra.cli.values import named
 from infra.config import Config
-from infra.services import Endpoints, discover, embedded
+from infra.services.discovery import Endpoints
+from infra.services.embedded import discover, embedded
 from projections.schemas import name_in_sql
 
 

@@ -18,9 +18,9 @@ from actors.strategies import UnknownStrategy, create, find
 from infra.backtest import data
 from infra.cli.backtesting import Asked as Backtest
 from infra.cli.backtesting import planned
-from infra.cli.choosing import placed, with_symbols
 from infra.cli.context import Context
 from infra.cli.exits import Exit, Failure
+from infra.cli.instruments import placed, with_symbols
 from infra.cli.screen import Screen, pairs, table
 from infra.cli.values import named
 from infra.config import Config

@@ -7,7 +7,7 @@ from typing import Any
 
 import ray
 
-from infra.services import Endpoints
+from infra.services.discovery import Endpoints
 from infra.tapes.jetstream import JetStreamTape
 from projections.shell import Projector
 

@@ -21,7 +21,8 @@ from events.control import ActorHalted, StopSession
 from events.feed import observed
 from events.tape import Tape
 from infra.config import Config
-from infra.services import Endpoints, embedded
+from infra.services.discovery import Endpoints
+from infra.services.embedded import embedded
 from infra.session import cluster, placement
 from infra.session.lockstep import Conductor
 from infra.session.market import Stamped, unstamped

@@ -10,7 +10,7 @@ from events.control import ActorHalted, StopSession
 from events.feed import command
 from events.memory import MemoryTape
 from infra.config import Config
-from infra.services import Endpoints
+from infra.services.discovery import Endpoints
 from infra.session.run import Session
 
 PLAN = Plan(symbols=(SymbolPlan(venue="sim", symbol="BTC-USDT"),))

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from events.memory import MemoryTape
-from infra.services import Endpoints
+from infra.services.discovery import Endpoints
 from infra.session import cluster
 from infra.session.projecting import spawn_projector
 from infra.tapes.jetstream import JetStreamTape

@@ -14,11 +14,12 @@ import nats
 import psycopg
 import pytest
 
-from infra.services import Endpoints, ServiceError, ServiceSettings, discover, embedded
 from infra.services import nats as nats_module
 from infra.services import postgres as postgres_module
-from infra.services.discovery import read
+from infra.services.discovery import Endpoints, read
+from infra.services.embedded import discover, embedded
 from infra.services.process import Account, arguments, command, until
+from infra.services.settings import ServiceError, ServiceSettings
 
 # Far above the second that a start takes: only a start that hangs fails on it.
 _PATIENCE_S = 60.0
@@ -26,7 +27,7 @@ _PATIENCE_S = 60.0
 _HOLDER = """
 import asyncio, json, sys
 from pathlib import Path
-from infra.services import embedded
+from infra.services.embedded import embedded
 
 async def main():
     async with embedded(Path(sys.argv[1])) as endpoints:

@@ -13,10 +13,11 @@ import psycopg
 import pytest
 from nats.aio.client import Client
 
-from infra.services import ServiceError, ServiceSettings, embedded, settings_from
+from infra.services.embedded import embedded
 from infra.services.nats import NatsCluster, NatsServer, check_external
 from infra.services.postgres import PostgresServer
 from infra.services.postgres import check_external as check_external_postgres
+from infra.services.settings import ServiceError, ServiceSettings, settings_from
 
 # Electing a leader takes the servers 4 to 9 s by their own rules; this leaves room for a busy machine.
 _ELECTION_PATIENCE_S = 60.0

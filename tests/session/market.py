@@ -9,7 +9,7 @@ from pathlib import Path
 from actors.plan import AccountPlan, BotPlan, Sizing, SymbolPlan
 from events.timeframe import MINUTE
 from infra.config import Config, SessionSettings
-from infra.services import ServiceSettings
+from infra.services.settings import ServiceSettings
 
 VENUE = "sim"
 SYMBOLS = ("AAA-USDT", "BBB-USDT")
