@@ -7,7 +7,6 @@ is loaded when there is work enough for that: `warm` says so at once, else it sh
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -38,9 +37,8 @@ def ema(x: Floats, k: float, start: float, out: Floats) -> None:
         warm()
     if _Kernels.ema is not None:
         return _Kernels.ema(np.ascontiguousarray(x), k, start, out)
-    values = accumulate(x.tolist(), lambda value, one: (one - value) * k + value, initial=start)
-    next(values)
-    out[:] = np.fromiter(values, np.float64, len(x))
+    value = start
+    out[:] = [value := (one - value) * k + value for one in x.tolist()]
     return None
 
 

@@ -13,7 +13,7 @@ from events.trading import Fill
 _QUOTIENT = Context(prec=28)
 
 
-class Trip(msgspec.Struct, frozen=True):
+class Trip(msgspec.Struct, frozen=True, gc=False):
     """One position from its first fill until it was flat again, or until the end of the data.
 
     `side` long or short. `opened` and `closed` in µs (`closed` None: still open). `qty`: what was entered in all.
