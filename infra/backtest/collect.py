@@ -157,10 +157,14 @@ class Marks:
     def whole(self) -> tuple[Ints, Floats]:
         """(close times in order, closes)."""
         if self._whole is None:
-            parts = [*self._many, (np.array(self._ones[0], np.int64), np.array(self._ones[1]))]
+            ones = (np.array(self._ones[0], np.int64), np.array(self._ones[1]))
+            times, closes = [[one[place] for one in self._many] + [ones[place]] for place in (0, 1)]
             self._many = []
-            ts, close = np.concatenate([one for one, _ in parts]), np.concatenate([one for _, one in parts])
-            if (np.diff(ts) < 0).any():
+            ts = np.concatenate(times)
+            times.clear()  # before the closes are copied: they are long
+            close = np.concatenate(closes)
+            closes.clear()
+            if (ts[1:] < ts[:-1]).any():
                 order = np.argsort(ts, kind="stable")
                 ts, close = ts[order], close[order]
             self._whole = ts, close
