@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from actors.express import Express
 from actors.plan import AccountPlan, BotPlan, Fees, FillModel, Limits, Plan, Sizing, SymbolPlan
@@ -23,6 +24,7 @@ from infra.backtest.data import MarketFile
 from infra.backtest.engine import backtest, closing_last, messages, play
 from infra.backtest.parity import ParityError, assert_parity, cut
 from infra.backtest.parts import fits, parts
+from infra.backtest.shared import Shared
 from tests.infra.columnar import DiceInColumns
 
 MINUTE = 60_000_000
@@ -299,3 +301,18 @@ def test_what_is_decided_between_windows_is_in_the_digest() -> None:
     found = play(whole, [*first, rest])
     expected = backtest(whole, messages(whole, [{feed(0): rows}]))
     assert (found.digest, found.digests) == (expected.digest, expected.digests)
+
+
+def test_runs_that_share_windows_come_to_what_they_come_to_alone() -> None:
+    """Other parameters, other windows, another instrument's rules and rows that are not plain in between."""
+    one, two = list(cut({feed(0): walk(3, 900, gaps=True, garbage=True)}, 300)), list(cut({feed(0): walk(4, 500)}, 250))
+    shared = Shared()
+    for calendar in ("24x7", "fx"):
+        for params in ({"fast": 2, "slow": 5}, {"fast": 3, "slow": 9, "short": True}):
+            whole = plan([{"strategy": "ema-cross", "params": params}])
+            symbols = tuple(structs.replace(symbol, calendar=calendar) for symbol in whole.symbols)
+            whole = structs.replace(whole, symbols=symbols)
+            for windows in (one, two, one[:2]):
+                for _ in range(2):
+                    found, alone = play(whole, windows, shared=shared), play(whole, windows)
+                    assert (found.digests, found.counts) == (alone.digests, alone.counts)
