@@ -10,9 +10,11 @@ import typer
 from infra.cli.context import Context
 from infra.cli.exits import HELP
 from infra.cli.options import ConfigFile, DataDir, Debug, Json, TapeName
+from infra.cli.plain import Command, Group
 
 app = typer.Typer(
     name="tape",
+    cls=Group,
     help="Event-sourced trading: everything that happens is a fact on a tape; going live, backtests and audits are "
     "one loop over it.",
     epilog=HELP,
@@ -25,7 +27,7 @@ app = typer.Typer(
 Option, Argument = typer.Option, typer.Argument
 
 
-@app.command(epilog=HELP)
+@app.command(cls=Command, epilog=HELP)
 def run(
     feed: Annotated[
         list[str] | None,
@@ -53,7 +55,7 @@ def run(
     Context(config, tape, data_dir, json, debug).run(lambda context: run(context, wanted))
 
 
-@app.command(epilog=HELP)
+@app.command(cls=Command, epilog=HELP)
 def serve(config: ConfigFile = None, data_dir: DataDir = None, json: Json = False, debug: Debug = False) -> None:
     """Keep the embedded services up without trading, so that the NATS CLI, psql and Grafana can look."""
     from infra.cli.serving import serve
@@ -61,7 +63,7 @@ def serve(config: ConfigFile = None, data_dir: DataDir = None, json: Json = Fals
     Context(config, None, data_dir, json, debug).run(serve)
 
 
-@app.command(epilog=HELP)
+@app.command(cls=Command, epilog=HELP)
 def address(
     service: Annotated[str, Argument(metavar="nats|postgres|monitor", show_default=False)],
     config: ConfigFile = None,
@@ -75,7 +77,7 @@ def address(
     Context(config, None, data_dir, json, debug).run(lambda context: address(context, service))
 
 
-@app.command("import", epilog=HELP)
+@app.command("import", cls=Command, epilog=HELP)
 def import_(
     files: Annotated[list[Path], Argument(metavar="FILE...", show_default=False)],
     venue: Annotated[str | None, Option(help="Venue on the tape (found in path and format).")] = None,
@@ -103,7 +105,7 @@ def import_(
     Context(config, tape, data_dir, json, debug).run(lambda context: import_files(context, files, stated, dry_run))
 
 
-@app.command(epilog=HELP)
+@app.command(cls=Command, epilog=HELP)
 def backtest(
     data: Annotated[
         list[str] | None,
@@ -117,6 +119,7 @@ def backtest(
     cash: Annotated[str | None, Option(metavar="N", help="Cash at the start.")] = None,
     out: Annotated[Path | None, Option(metavar="DIR", help="Folder of the report (reports/...).")] = None,
     close_last: Annotated[bool, Option("--close-last", help="Close what is open at the open of the last bar.")] = False,
+    no_chart: Annotated[bool, Option("--no-chart", help="No chart in the report: faster.")] = False,
     config: ConfigFile = None,
     tape: TapeName = None,
     data_dir: DataDir = None,
@@ -126,11 +129,11 @@ def backtest(
     """Play stored market data through the same actors as live, in memory, and write a report."""
     from infra.cli.backtesting import Asked, backtest
 
-    asked = Asked(tuple(data or ()), strategy, tuple(param or ()), cash, out, close_last, period)
+    asked = Asked(tuple(data or ()), strategy, tuple(param or ()), cash, out, close_last, period, not no_chart)
     Context(config, tape, data_dir, json, debug).run(lambda context: backtest(context, asked))
 
 
-@app.command(epilog=HELP)
+@app.command(cls=Command, epilog=HELP)
 def sweep(
     data: Annotated[
         list[str] | None,
@@ -177,7 +180,7 @@ def sweep(
     Context(config, None, data_dir, json, debug).run(lambda context: sweep(context, asked))
 
 
-@app.command(epilog=HELP)
+@app.command(cls=Command, epilog=HELP)
 def verify(
     config: ConfigFile = None,
     tape: TapeName = None,
@@ -191,7 +194,7 @@ def verify(
     Context(config, tape, data_dir, json, debug).run(verify)
 
 
-@app.command(epilog=HELP)
+@app.command(cls=Command, epilog=HELP)
 def replay(
     to: Annotated[int | None, Option(metavar="SEQ", help="Up to this sequence.")] = None,
     at: Annotated[str | None, Option(metavar="TIME", help="Up to this market time, ISO, UTC.")] = None,
@@ -213,7 +216,7 @@ def replay(
     Context(config, tape, data_dir, json, debug).run(lambda context: replay(context, point))
 
 
-@app.command(epilog=HELP)
+@app.command(cls=Command, epilog=HELP)
 def rebuild(
     check: Annotated[bool, Option("--check", help="Only compare the live tables with the tape.")] = False,
     config: ConfigFile = None,
@@ -228,7 +231,7 @@ def rebuild(
     Context(config, tape, data_dir, json, debug).run(lambda context: rebuild(context, check))
 
 
-@app.command(epilog=HELP)
+@app.command(cls=Command, epilog=HELP)
 def status(
     config: ConfigFile = None,
     tape: TapeName = None,
@@ -242,7 +245,7 @@ def status(
     Context(config, tape, data_dir, json, debug).run(status)
 
 
-@app.command(epilog=HELP)
+@app.command(cls=Command, epilog=HELP)
 def tail(
     patterns: Annotated[
         list[str] | None,
@@ -266,7 +269,7 @@ def tail(
     Context(config, tape, data_dir, json, debug).run(lambda context: tail(context, patterns or [], count, follow))
 
 
-@app.command(epilog=HELP)
+@app.command(cls=Command, epilog=HELP)
 def stop(
     trading: Annotated[
         str | None,
@@ -293,7 +296,7 @@ BotName = Annotated[str, Argument(metavar="BOT", help="Name of the bot; '*' for 
 Reason = Annotated[str, Option(help="Recorded on the tape.")]
 
 
-@app.command(epilog=HELP)
+@app.command(cls=Command, epilog=HELP)
 def pause(
     bot: BotName,
     reason: Reason = "",
@@ -309,7 +312,7 @@ def pause(
     Context(config, tape, data_dir, json, debug).run(lambda context: pause(context, bot, reason, resume=False))
 
 
-@app.command(epilog=HELP)
+@app.command(cls=Command, epilog=HELP)
 def resume(
     bot: BotName,
     reason: Reason = "",

@@ -40,6 +40,7 @@ class Asked(msgspec.Struct, frozen=True):
     out: Path | None
     close_last: bool
     period: str | None = None
+    chart: bool = True
 
 
 def backtest(context: Context, asked: Asked) -> int | Coroutine[Any, Any, int]:
@@ -152,12 +153,15 @@ def _play(
     folder = asked.out or Path("reports") / result.digest[:12]
     with screen.working("writing the report"):
         try:
-            report.write(result, folder, files)
+            report.write(result, folder, files, found=found, chart=asked.chart)
         except OSError as error:
             raise Failure(f"{folder} cannot be written: {error.strerror}; name another folder with --out") from error
-    value = {"report": str(folder), "entries": result.entries, "decisions": result.decisions,
-             **as_json(result, found)}  # fmt: skip
-    screen.result(value, report.summary_table(result, found), report.bots_table(result, found))
+    if screen.json:
+        screen.emit({"report": str(folder), "entries": result.entries, "decisions": result.decisions,
+                     **as_json(result, found)})  # fmt: skip
+        return Exit.FINE
+    screen.show(report.summary_table(result, found))
+    screen.show(report.bots_table(result, found))
     screen.show(pairs([("report", str(folder)), ("digest", result.digest)]))
     screen.show(f"every assumption about fills is in {folder / 'assumptions.txt'}")
     return Exit.FINE

@@ -5,13 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
-from rich.text import Text
+
+if TYPE_CHECKING:  # which machines can spare: rich is loaded where people look
+    from rich.console import Console
+    from rich.table import Table
 
 _PIPED_WIDTH = 160  # a file or a pipe has no width; lines of tables should not be broken there
 _encode = msgspec.json.Encoder(decimal_format="string").encode
@@ -26,8 +27,14 @@ class Screen:
 
     def __init__(self, json: bool = False) -> None:
         self.json = json
-        self.out = _console(stderr=False)
-        self.err = _console(stderr=True)
+
+    @cached_property
+    def out(self) -> Console:
+        return _console(stderr=False)
+
+    @cached_property
+    def err(self) -> Console:
+        return _console(stderr=True)
 
     def emit(self, value: Any) -> None:
         """One JSON object on a line of standard output."""
@@ -44,12 +51,17 @@ class Screen:
 
     def show(self, renderable: Any, end: str = "\n") -> None:
         """Part of the result; nothing in JSON mode."""
-        if not self.json:
-            self.out.print(Text(renderable) if isinstance(renderable, str) else renderable, end=end, soft_wrap=
-                           isinstance(renderable, str | Text))  # fmt: skip
+        if self.json:
+            return
+        from rich.text import Text
+
+        shown = Text(renderable) if isinstance(renderable, str) else renderable
+        self.out.print(shown, end=end, soft_wrap=isinstance(shown, Text))
 
     def say(self, text: str, style: str = "") -> None:
         """A remark, on standard error."""
+        from rich.text import Text
+
         self.err.print(Text(text, style), soft_wrap=True)
 
     @contextmanager
@@ -58,15 +70,21 @@ class Screen:
         if self.json or not self.err.is_terminal:
             yield
             return
+        from rich.text import Text
+
         with self.err.status(Text(text)):
             yield
 
     @contextmanager
     def progress(self, text: str, total: int | None) -> Iterator[Advance]:
         """A bar on standard error; call what it yields with what is done so far."""
-        shown = not self.json and self.err.is_terminal
+        if self.json or not self.err.is_terminal:
+            yield lambda done, total=None: None
+            return
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
         columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-        with Progress(*columns, console=self.err, disable=not shown, transient=True) as bar:
+        with Progress(*columns, console=self.err, transient=True) as bar:
             task = bar.add_task(text, total=total)
 
             def advance(done: int, total: int | None = None) -> None:
@@ -76,6 +94,8 @@ class Screen:
 
 
 def _console(stderr: bool) -> Console:
+    from rich.console import Console
+
     console = Console(stderr=stderr, highlight=False, emoji=False, markup=False)
     if not console.is_terminal:
         console = Console(stderr=stderr, highlight=False, emoji=False, markup=False, width=_PIPED_WIDTH)
@@ -84,6 +104,9 @@ def _console(stderr: bool) -> Console:
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], right: Sequence[str] = ()) -> Table:
     """A plain table; columns named in `right` are numbers."""
+    from rich.table import Table
+    from rich.text import Text
+
     made = Table(title=title or None, title_justify="left", title_style="bold", box=None, pad_edge=False, expand=False)
     for name in columns:
         made.add_column(name, justify="right" if name in right else "left", style="", header_style="dim")
@@ -94,6 +117,9 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], rig
 
 def pairs(rows: Sequence[tuple[str, Any]]) -> Table:
     """Names and values, one pair a line."""
+    from rich.table import Table
+    from rich.text import Text
+
     made = Table(box=None, show_header=False, pad_edge=False)
     made.add_column(style="dim", no_wrap=True)
     made.add_column(overflow="fold")

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from actors.plan import Plan
 from actors.strategies import UnknownStrategy, create, find
@@ -187,9 +186,13 @@ def _name(study: Study) -> str:
 @contextmanager
 def _bar(screen: Screen) -> Iterator[Callable[[Tally], None]]:
     """A bar on standard error. It is drawn by this thread alone: processes are forked meanwhile."""
-    shown = not screen.json and screen.err.is_terminal
+    if screen.json or not screen.err.is_terminal:
+        yield lambda tally: None
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[pace]}"))
-    with Progress(*columns, console=screen.err, disable=not shown, transient=True, auto_refresh=False) as bar:
+    with Progress(*columns, console=screen.err, transient=True, auto_refresh=False) as bar:
         task = bar.add_task("sweeping", total=None, pace="")
 
         def tell(tally: Tally) -> None:

@@ -9,10 +9,6 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import TwoSlopeNorm
-from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
 
 from events.block import Floats
 from infra.sweep.lines import Line
@@ -98,6 +94,9 @@ def title(map: Map) -> str:
 
 def write(path: Path, map: Map) -> None:
     """A PNG, 1600 pixels wide; the same map gives the same bytes. Raises OSError."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     rows, columns = map.cells.shape
     height = 4.5 if map.y is None else min(7.5, max(3.5, 1.6 + 8.5 * rows / max(columns, 1)))
     figure = Figure(figsize=(10, height), dpi=160, facecolor="white", layout="constrained")
@@ -115,6 +114,8 @@ def write(path: Path, map: Map) -> None:
 
 
 def _cells(figure: Any, axes: Any, map: Map) -> None:
+    from matplotlib.colors import TwoSlopeNorm
+
     cells = np.ma.masked_invalid(map.cells)
     low, high = (float(cells.min()), float(cells.max())) if cells.count() else (0.0, 1.0)
     crossing = low < 0 < high
@@ -133,9 +134,15 @@ def _cells(figure: Any, axes: Any, map: Map) -> None:
     _ticks(axes.set_xticks, map.xs, 90 if any(len(str(one)) > 8 for one in map.xs) else 0)
     _ticks(axes.set_yticks, map.ys, 0)
     axes.set_ylabel(_plain(map.y or ""), color=_INK)
-    bar = figure.colorbar(image, ax=axes, pad=0.02, format=FuncFormatter(lambda value, _: number(value)))
+    bar = figure.colorbar(image, ax=axes, pad=0.02, format=_formatter(number))
     bar.outline.set_visible(False)
     bar.ax.tick_params(colors=_FAINT, labelsize=9, length=0)
+
+
+def _formatter(number: Callable[[float], str]) -> Any:
+    from matplotlib.ticker import FuncFormatter
+
+    return FuncFormatter(lambda value, _: number(value))
 
 
 def _rectangle(corner: tuple[Any, Any], **look: Any) -> Any:
@@ -162,7 +169,7 @@ def _line(_: Any, axes: Any, map: Map) -> None:
     if np.nanmin(map.cells, initial=np.inf) < 0 < np.nanmax(map.cells, initial=-np.inf):
         axes.axhline(0, color=_FAINT, linewidth=0.8, linestyle=(0, (4, 3)))
     axes.set_ylabel(_plain(map.figure.replace("_", " ")), color=_INK)
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: number(value)))
+    axes.yaxis.set_major_formatter(_formatter(number))
     axes.grid(color=_NONE, linewidth=0.7)
     _ticks(axes.set_xticks, map.xs, 90 if any(len(str(one)) > 8 for one in map.xs) else 0)
 

@@ -108,7 +108,9 @@ def _wait(work: Work, out: IO[str], err: IO[str]) -> tuple[int, resource.struct_
     The kernel counts the set of the forking process into the child's peak, so this one stays small: nothing heavy is
     imported before the last measurement.
     """
-    env = {**os.environ, "PYTHONHASHSEED": "0", **work.env}
+    # Byte code is kept, as an installed program's is: without it every process compiles all its modules again.
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    env = {**kept, "PYTHONHASHSEED": "0", **work.env}
     process = subprocess.Popen(work.argv, cwd=ROOT, env=env, stdout=out, stderr=err, stdin=subprocess.DEVNULL)
     late = threading.Event()
 
