@@ -127,7 +127,7 @@ def cases(known: Sequence[Work]) -> list[Case]:
         Case("trades", "trades, event by event", f"event {TRADES}", "rate", "trades/s",
              _first(names, f"nautilus-rust {TRADES}"),
              _goal(names, f"nautilus-rust {TRADES}", Goal(ratio=2), Goal(value=1e6))),
-        Case("command.xau500k", "whole process of tape backtest, from exec to report (without chart)", "tape backtest xau500k",
+        Case("command.xau500k", "whole process of tape backtest, report without chart", "tape backtest xau500k",
              "process_s", "s", _first(names, "vectorbt xau500k"),
              Goal(better="less", ratio=0.5, value=1.5, stretch_value=1.0)),
     ]  # fmt: skip
