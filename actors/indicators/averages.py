@@ -11,7 +11,7 @@ from itertools import accumulate
 import numpy as np
 from numpy.typing import NDArray
 
-from actors.indicators import kernels
+from actors import kernels
 from actors.indicators.base import NAN, Indicator, check_period, refuse
 
 

@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from actors import kernels
 from events.block import Columns, candle_list, joined
 
 from .decider import SymbolDecider
@@ -67,16 +68,22 @@ def _all_plain(rules: Rules, state: SymbolState, rows: Columns) -> Judged | None
         return None
     if int(ts[0]) != state.last + rules.step or int(ts[0]) < rules.low or int(ts[-1]) > rules.high:
         return None
-    if (ts[1:] - ts[:-1] != rules.step).any() or not _in_bounds(rows).all():
-        return None
-    close = rows.close
-    if not abs(float(close[0]) - state.close) <= rules.jump * state.close:
-        return None
-    before = close[:-1]
-    if not (np.abs(close[1:] - before) <= rules.jump * before).all():
+    if not abs(float(rows.close[0]) - state.close) <= rules.jump * state.close or not _steady(rules, rows):
         return None
     yes = np.ones(len(ts), np.bool_)
     return Judged(yes, yes)
+
+
+def _steady(rules: Rules, rows: Columns) -> bool:
+    """Whether all bars are sound, one step after and not far from the one before."""
+    ts, close = rows.ts, rows.close
+    if kernels.is_warm() and rows.count is None:
+        columns = (ts, rows.open, rows.high, rows.low, close, rows.volume)
+        return kernels.steady(columns, rules.step, (PRICE_MAX, VOLUME_MAX, rules.jump))
+    if (ts[1:] - ts[:-1] != rules.step).any() or not _in_bounds(rows).all():
+        return False
+    before = close[:-1]
+    return bool((np.abs(close[1:] - before) <= rules.jump * before).all())
 
 
 def _sound(rules: Rules, rows: Columns) -> Flags:

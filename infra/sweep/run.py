@@ -9,7 +9,7 @@ from math import ceil
 import msgspec
 import numpy as np
 
-from actors.indicators import kernels
+from actors import kernels
 from infra.sweep.lines import Keys, Results, as_keys, as_line
 from infra.sweep.study import Outcome, Study, keys
 from infra.sweep.workers import BATCH_MAX, Batch, played
