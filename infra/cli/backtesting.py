@@ -17,8 +17,8 @@ from infra.backtest import data
 from infra.backtest.engine import CloseLast, play
 from infra.backtest.engine import backtest as backtest_of
 from infra.backtest.figures import as_json, figures
-from infra.backtest.parts import fits, parts
 from infra.backtest.result import Result
+from infra.backtest.told import told
 from infra.cli.context import Context
 from infra.cli.exits import Exit, Failure
 from infra.cli.instruments import default_bots, placed, with_symbols
@@ -58,9 +58,9 @@ def backtest(context: Context, asked: Asked) -> int | Coroutine[Any, Any, int]:
     plan = planned(config, symbols, asked, screen)
     bounds = _bounds(asked)
     rows = sum(one.rows for one in files) if asked.period is None else None
-    if fits(plan, files):
-        told = parts(plan, files, start=bounds.start, end=bounds.end, close_last=asked.close_last)
-        return _play(context, lambda close, progress: play(plan, told, close_last=close, progress=progress), files,
+    parts = told(plan, files, start=bounds.start, end=bounds.end, close_last=asked.close_last)
+    if parts is not None:
+        return _play(context, lambda close, progress: play(plan, parts, close_last=close, progress=progress), files,
                      asked, rows)  # fmt: skip
     return _play(context, _by_message(plan, data.stream(files, start=bounds.start, end=bounds.end)), files, asked, rows)
 

@@ -16,9 +16,9 @@ from actors.plan import Plan
 from actors.strategies import find
 from infra.backtest.data import MarketFile, stream
 from infra.backtest.engine import backtest, play
-from infra.backtest.parts import fits, parts
 from infra.backtest.result import Result
 from infra.backtest.shared import Shared
+from infra.backtest.told import told
 from infra.sweep.grid import Grid
 from infra.sweep.periods import Period
 from infra.sweep.summary import Summary, summary
@@ -103,10 +103,9 @@ class Player:
         one, close = self._study.slices[slice], self._study.close_last
         plan, files, period = one.dataset.plan, one.dataset.files, one.period
         self._plan = plan
-        self._parts: Sequence[Any] | None = None
         self._shared = Shared()
-        if fits(plan, files):
-            self._parts = tuple(parts(plan, files, start=period.start, end=period.end, close_last=close))
+        parts = told(plan, files, start=period.start, end=period.end, close_last=close)
+        self._parts: Sequence[Any] | None = None if parts is None else tuple(parts)
         self._files, self._period = files, period
         self._at = slice
 

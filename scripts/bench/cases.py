@@ -15,7 +15,7 @@ from scripts.bench.work import ROOT, Oracle, Sample, Work
 LONG_PAIR = ("--fast", "45", "--slow", "90", "--flat")
 """About 100 thousand orders in ten million rows, which are read piece by piece while they are played."""
 
-SUBJECTS = ("storage", "projection", "live", "packing", "startup")
+SUBJECTS = ("trades", "storage", "projection", "live", "packing", "startup")
 """Modules of this package that measure by themselves and print one object of figures."""
 
 SWEEP = {ETH.name: Oracle(124_591, -6_394.9524), XAU.name: Oracle(1_038_323, -29_520.3352)}
@@ -56,7 +56,7 @@ def touched(market: Market) -> Work:
 
 
 def trades() -> Work:
-    return Work(f"event {TRADES}", python("engine", "message", TRADES))
+    return Work(f"event {TRADES}", python("engine", "event", TRADES))
 
 
 def long_pair(market: Market, timeout_s: float = 600.0, rounds_max: int | None = None) -> Work:

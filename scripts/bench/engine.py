@@ -5,7 +5,7 @@ rows, trades, pnl, digest, and the seconds of import, load (file to columns), en
 PATH: `event` asks the strategy candle by candle, `column` block by block; both over columns. `message` plays one
 message a candle through the loop that live lock-step has. `sweep` plays 100 pairs in columns, as `tape sweep` does
 with one process; its trades are those of all pairs, its PnL that of the pair 10/20, its digest one of all digests.
-With the market `eth-trades` every message is a trade, and the 1-minute candles are made from them.
+With the market `eth-trades` every event is a trade, and the 1-minute candles are made from them.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ from hashlib import blake2b  # noqa: E402
 from typing import Any  # noqa: E402
 
 from actors.plan import AccountPlan, BotPlan, Fees, FillModel, Plan, Sizing  # noqa: E402
-from infra.backtest import data  # noqa: E402
+from infra.backtest import data, tickfiles  # noqa: E402
 from infra.backtest.engine import backtest, play  # noqa: E402
 from infra.backtest.result import Result  # noqa: E402
+from infra.backtest.ticks import play_trades  # noqa: E402
 from infra.sweep.grid import Grid, axis  # noqa: E402
 from infra.sweep.periods import Period  # noqa: E402
 from infra.sweep.study import Dataset, Player, Slice, Study  # noqa: E402
@@ -56,6 +57,8 @@ def played(made: Plan, file: data.MarketFile, path: str) -> Result:
     """The one place where the benchmark calls the engine."""
     if path == "message":
         return backtest(made, data.stream([file]))
+    if file.trades is not None:
+        return play_trades(made, tickfiles.windows([file]))
     return play(made, data.windows([file]), columns=path == "column")
 
 

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from infra.backtest import data
-from infra.backtest.engine import play
+from infra.backtest.engine import backtest, play
 from infra.backtest.parts import parts
 from infra.sweep.lines import Line, Results
 from infra.sweep.periods import Period, cut
@@ -120,13 +120,20 @@ def test_a_process_that_dies_costs_one_run(files: list[data.MarketFile], tmp_pat
     assert {(one.params["how"], one.error) for one in lines} == {("x", ""), ("die", killed)}
 
 
-def test_trades_are_played_message_by_message(tmp_path: Path) -> None:
+def test_trades_are_played_as_messages_would_be(tmp_path: Path) -> None:
     path = tmp_path / "trades.csv"
     rows = [f"{START_MS + n * 7_000},{n},{100 + n % 50 / 10:.1f},1,{'buy' if n % 3 else 'sell'}" for n in range(1_000)]
     path.write_text("\n".join(["timestamp,id,price,amount,side", *rows]) + "\n")
     file = data.load(f"{path}=sim/T")
     assert file.timeframe is None
     half = Period(None, (file.span or (0, 0))[0] + 4_000 * 1_000_000)
-    tally, lines = swept(study([file], ["fast=2..3", "slow=5"], periods=[Period(), half]), tmp_path / "out", 2)
+    wanted = study([file], ["fast=2..3", "slow=5"], periods=[Period(), half])
+    tally, lines = swept(wanted, tmp_path / "out", 2)
     assert (tally.done, tally.failed) == (4, 0), lines
-    assert len({one.digest for one in lines}) == 4
+    expected = {
+        backtest(with_params(one.dataset.plan, wanted.grid.at(number)), data.stream([file], end=one.period.end)).digest
+        for one in wanted.slices
+        for number in wanted.grid.kept.tolist()
+    }
+    assert {one.digest for one in lines} == expected
+    assert len(expected) == 4
