@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .block import Columns, Ints
-from .candlebytes import NO_COUNT, RECORD, head
+from .candlebytes import CAUSED, NO_COUNT, OUTSIDE, PASSED_ON, RECORD, head
 
 Bytes = NDArray[np.uint8]
 
@@ -18,7 +18,7 @@ _HEAD, _RECORD, _ID = 3, RECORD.size // 8, 2  # words
 
 def feed_ids(feed: str, venue: str, symbol: str, timeframe: str, columns: Columns) -> Bytes:
     """(rows, 16): the ids of the messages in which a feed says these candles."""
-    front, parts = _words(head(feed, venue, symbol, timeframe, False)), [b""]
+    front, parts = _words(head(feed, venue, symbol, timeframe, OUTSIDE)), [b""]
     width = 8 * (_HEAD + _RECORD)
     for start in range(0, len(columns), ROWS):
         part = columns[slice(start, start + ROWS)]
@@ -30,26 +30,38 @@ def feed_ids(feed: str, venue: str, symbol: str, timeframe: str, columns: Column
     return np.frombuffer(b"".join(parts), np.uint8).reshape(-1, 16)
 
 
-def canonical(
-    market: str, venue: str, symbol: str, timeframe: str, columns: Columns, ids: Bytes, stamps: Ints | None = None
-) -> bytes:
-    """What the digest hashes of a symbol's decisions that are one of these candles each: each body after its length.
-
-    `ids`: (rows, 16), of the messages that caused them, and `stamps` their times where those are not the candles'.
-    """
-    front, parts = _words(head(market, venue, symbol, timeframe, True)), []
-    causes = np.ascontiguousarray(ids).view("<i8")
+def passed_on(market: str, venue: str, symbol: str, timeframe: str, columns: Columns) -> bytes:
+    """What the digest hashes of a symbol's decisions that pass these candles on: each body after its length."""
+    parts = []
     for start in range(0, len(columns), ROWS):
         part = columns[slice(start, start + ROWS)]
-        whole = np.empty((len(part), 1 + _HEAD + _RECORD + _ID), "<i8")
-        whole[:, 0] = 8 * (_HEAD + _RECORD + _ID)
-        whole[:, 1 : 1 + _HEAD] = front
-        _fill(whole[:, 1 + _HEAD : -_ID], part)
-        whole[:, -_ID:] = causes[start : start + ROWS]
-        if stamps is not None:
-            whole[:, 1 + _HEAD] = stamps[start : start + ROWS]
+        whole = _bodies(head(market, venue, symbol, timeframe, PASSED_ON), part, 0)
         parts.append(whole.tobytes())
     return b"".join(parts)
+
+
+def caused(market: str, venue: str, symbol: str, timeframe: str, columns: Columns, ids: Bytes, stamps: Ints) -> bytes:
+    """The same of decisions that are one of these candles each and had other causes.
+
+    `ids`: (rows, 16), of the messages that caused them, and `stamps` their times.
+    """
+    parts, causes = [], np.ascontiguousarray(ids).view("<i8")
+    for start in range(0, len(columns), ROWS):
+        some = slice(start, start + ROWS)
+        whole = _bodies(head(market, venue, symbol, timeframe, CAUSED), columns[some], _ID)
+        whole[:, -_ID:] = causes[some]
+        whole[:, 1 + _HEAD] = stamps[some]
+        parts.append(whole.tobytes())
+    return b"".join(parts)
+
+
+def _bodies(front: bytes, columns: Columns, more: int) -> Ints:
+    """Length, head and record of each row, with room for `more` words."""
+    whole = np.empty((len(columns), 1 + _HEAD + _RECORD + more), "<i8")
+    whole[:, 0] = 8 * (_HEAD + _RECORD + more)
+    whole[:, 1 : 1 + _HEAD] = _words(front)
+    _fill(whole[:, 1 + _HEAD : 1 + _HEAD + _RECORD], columns)
+    return whole
 
 
 def _fill(rows: Ints, columns: Columns) -> None:

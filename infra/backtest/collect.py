@@ -18,8 +18,8 @@ from actors.plan import AccountPlan, Plan
 from actors.stretch import Stretch
 from actors.stretchwords import StretchWords
 from events import subjects
-from events.block import Columns, Floats, Ints
-from events.bulk import Bytes, canonical, feed_ids
+from events.block import Floats, Ints
+from events.bulk import feed_ids, passed_on
 from events.control import Quarantined
 from events.decision import Recorded
 from events.digest import Digest
@@ -228,7 +228,6 @@ class Collector:
         self._entries = self._decisions = 0
         self._kinds: Counter[type[Fact]] = Counter()
         self._kept: dict[type[Fact], list[Any]] = {one: [] for one in (Fill, OrderPlaced, Signal, RiskRefused)}
-        self._ids: tuple[Any, Bytes] | None = None
         self._handlers: dict[type[Fact], Callable[[str, Any], None]] = {
             Candle: self._candle,
             Fill: self._fill,
@@ -282,19 +281,18 @@ class Collector:
         if len(legs) and self._marks[key].first is None:
             self._marks[key].first = legs.price[0] / 10.0**legs.scales.places
         if self._digest is not None and stretch.decisions:
-            ids = self._ids_of(subjects.feed(stretch.bot.venue, stretch.bot.symbol), stretch.timeframe, stretch.rows)
-            words = StretchWords(stretch, ids)
+            words = self._words(stretch, small)
             self._digest.add_many(subjects.bot(stretch.bot.name), words.bot(), len(said))
             account = subjects.account(stretch.account.name)
             self._digest.add_many(account, words.account(), stretch.decisions - len(said))
 
-    def _ids_of(self, feed: str, timeframe: str, rows: Columns) -> Bytes:
-        """Those of the feed's messages of a window, which are wanted more than once."""
-        if self._ids is None or self._ids[0] is not rows:
-            venue, symbol = feed.split(".")[1:3]
-            made = feed_ids if self._shared is None else self._shared.ids
-            self._ids = rows, made(feed, venue, symbol, timeframe, rows)
-        return self._ids[1]
+    def _words(self, stretch: Stretch, small: Stretch) -> StretchWords:
+        """With the ids of all rows where other runs want them, too; else of those on which something happened."""
+        bot = stretch.bot
+        names = (subjects.feed(bot.venue, bot.symbol), bot.venue, bot.symbol, stretch.timeframe)
+        if self._shared is not None:
+            return StretchWords(stretch, self._shared.ids(*names, stretch.rows))
+        return StretchWords(small, feed_ids(*names, small.rows))
 
     def passed(self, lane: Lane) -> None:
         """Takes in a window whose plain rows no entry was shown for."""
@@ -326,10 +324,9 @@ class Collector:
     def _chain(self, digest: Digest, lane: Lane) -> None:
         """The symbol's decisions in their order: runs of plain rows at once, the others one by one."""
         at, names = 0, (lane.market, lane.venue, lane.symbol, lane.timeframe)
-        ids = self._ids_of(lane.feed, lane.timeframe, lane.rows)
         for row, decision in [*lane.published, (len(lane.rows), None)]:
             if row > at:
-                digest.add_many(lane.market, canonical(*names, lane.rows[slice(at, row)], ids[at:row]), row - at)
+                digest.add_many(lane.market, passed_on(*names, lane.rows[slice(at, row)]), row - at)
             if decision is not None:
                 digest.add(lane.market, decision)
             at = row + 1

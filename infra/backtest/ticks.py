@@ -18,7 +18,7 @@ from actors.ticks import Ticks, Window, merged
 from actors.tickstretch import TradeStretch, TradeWords
 from events import subjects
 from events.block import Ints
-from events.bulk import Bytes, canonical
+from events.bulk import Bytes, caused
 from events.digest import Digest
 from events.feed import observed
 from events.market import Candle, Trade
@@ -149,7 +149,7 @@ def _bodies(lane: Lane) -> bytes:
     if judged is None or not len(judged.closings):
         return b""
     names = (lane.market, lane.venue, lane.symbol, lane.timeframe)
-    return canonical(*names, judged.bars, _ids(lane, judged.closings), lane.rows.ts[judged.closings])
+    return caused(*names, judged.bars, _ids(lane, judged.closings), lane.rows.ts[judged.closings])
 
 
 def _ids(lane: Lane, rows: Ints) -> Bytes:
