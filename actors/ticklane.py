@@ -17,8 +17,8 @@ from events import subjects
 from events.block import Columns, Ints
 from events.decision import Decision, Recorded
 from events.market import Candle, Trade
+from events.tickbulk import SIDES
 
-SIDES = ("", "buy", "sell")  # by 0, +1 and -1
 _SIDES = np.array(SIDES, dtype=object)
 
 

@@ -14,7 +14,8 @@ from .catalogue import FACTS
 from .control import Unreadable
 from .decision import Decision, digest_of
 from .fact import Fact, tag
-from .market import Candle
+from .market import Candle, Trade
+from .tickbytes import trade_bytes
 from .tradebytes import decision_words
 
 Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
@@ -22,6 +23,9 @@ Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
 
 UPCASTERS: Mapping[tuple[str, int], Upcaster] = {}
 """By (kind, version) of what it reads; the result is that kind at version + 1."""
+
+
+_SINGLE: Mapping[type[Fact], Callable[[str, str, int, Any], bytes]] = {Candle: candle_bytes, Trade: trade_bytes}
 
 
 class MalformedFact(ValueError):
@@ -54,14 +58,15 @@ class Codec:
     def canonical(self, actor: str, decision: Decision) -> bytes:
         """What is hashed: no tape sequence and no append time, which differ between runs of one history.
 
-        A single candle, which is most of what there is, and plain trading have forms of fixed width, so that columns
-        of them can be hashed at once (`events.bulk`, `events.tradebytes`); everything else is JSON.
+        A single candle or trade, which is most of what there is, and plain trading have forms of fixed width, so that
+        columns of them can be hashed at once (`bulk`, `tickbulk`, `tradebytes`); everything else is JSON.
         """
         facts = decision.facts
-        if len(facts) == 1 and type(facts[0]) is Candle:
+        form = _SINGLE.get(type(facts[0])) if len(facts) == 1 else None
+        if form is not None:
             try:
-                return candle_bytes(actor, decision.by, decision.ts, facts[0])
-            except (ValueError, struct.error):
+                return form(actor, decision.by, decision.ts, facts[0])
+            except (ValueError, OverflowError, struct.error):
                 pass  # a stranger's id, or numbers beyond 64 bits, which no symbol accepts
         elif (words := decision_words(actor, decision)) is not None:
             return words

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
-from hashlib import blake2b
-from itertools import repeat
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
-import msgspec
 import numpy as np
 
 from actors.plan import Plan
 from actors.roster import deciders
 from actors.stretch import Stretch
 from actors.symbol import SymbolDecider, tradecolumns
-from actors.ticklane import SIDES, Lane
+from actors.ticklane import Lane
 from actors.ticks import Ticks, Window, merged
 from actors.tickstretch import TradeStretch, TradeWords
 from events import subjects
@@ -22,12 +19,10 @@ from events.bulk import Bytes, caused
 from events.digest import Digest
 from events.feed import observed
 from events.market import Candle, Trade
+from events.tickbulk import SIDES, trade_ids
 from infra.backtest.collect import Collector
 from infra.backtest.result import Result
 from infra.session.market import Stamped
-
-_PIECE = 512  # rows: what is made on the way is forgotten before it ages
-_JSON = msgspec.json.Encoder()  # as the codec writes a message that holds one trade
 
 
 def eligible(plan: Plan) -> bool:
@@ -152,20 +147,20 @@ def _bodies(lane: Lane) -> bytes:
     return caused(*names, judged.bars, _ids(lane, judged.closings), lane.rows.ts[judged.closings])
 
 
-def _ids(lane: Lane, rows: Ints) -> Bytes:
+def _ids(lane: Lane, at: Ints) -> Bytes:
     """(rows, 16): the ids of the feed's messages of some rows."""
-    found = []
-    for start in range(0, len(rows), _PIECE):
-        found.append(_ids_of(lane.feed, lane.trades(rows[start : start + _PIECE])))
-    return np.concatenate(found)
+    rows = lane.rows
+    names = list(map(rows.id.__getitem__, at.tolist()))
+    return trade_ids(
+        lane.feed, lane.venue, lane.symbol, rows.ts[at], rows.price[at], rows.qty[at], rows.side[at], names
+    )
 
 
-def _ids_of(feed: str, trades: list[Trade]) -> Bytes:
-    """(trades, 16): the ids of the messages in which a feed says these trades."""
-    stamps = [trade.ts for trade in trades]
-    said = list(zip(repeat(feed), repeat(""), stamps, zip(trades, strict=True), strict=False))
-    lines = _JSON.encode_lines(said).split(b"\n")[: len(trades)]
-    found = [blake2b(line, digest_size=16).digest() for line in lines]
-    if found[0].hex() != observed(feed, stamps[0], trades[0]).id:  # the codec writes it in another way
-        found = [bytes.fromhex(observed(feed, one.ts, one).id) for one in trades]
-    return np.frombuffer(b"".join(found), np.uint8).reshape(-1, 16)
+def _ids_of(feed: str, trades: Sequence[Trade]) -> Bytes:
+    """(trades, 16): the ids of the messages in which a feed says these trades, all of one symbol."""
+    if not trades:
+        return np.empty((0, 16), np.uint8)
+    ts = np.array([one.ts for one in trades], np.int64)
+    price, qty = np.array([(one.price, one.qty) for one in trades], np.float64).T
+    side = np.array([SIDES.index(one.side) for one in trades], np.int8)
+    return trade_ids(feed, trades[0].venue, trades[0].symbol, ts, price, qty, side, [one.id for one in trades])
