@@ -94,6 +94,11 @@ def test_columns_have_the_ids_of_messages(rows: list[tuple[int, float, float, in
     assert_same(rows)
 
 
+@pytest.mark.parametrize("odd", ["", "00", "01", "-1", "٣", str(2**63), str(2**63 - 1), "0", "9" * 18, "1" + "0" * 18])
+def test_one_odd_name_among_numbers(odd: str) -> None:
+    assert_same([(n, 1.0, 1.0, 0, name) for n, name in enumerate(["10", odd, "9", "100"])])
+
+
 def test_long_columns_with_other_names_in_one_piece_alone() -> None:
     chance = np.random.default_rng(4)
     rows = [
