@@ -17,11 +17,23 @@ from events.control import BotPaused, BotResumed, BotStarted, PauseBot, ResumeBo
 from events.decision import Recorded
 from events.fact import Fact
 from events.market import Candle, CandleBlock, Trade
-from events.trading import Fill, OrderCancelled, OrderRejected, RiskRefused, Signal
+from events.trading import (
+    Fill,
+    OrderAmended,
+    OrderCancelled,
+    OrderPlaced,
+    OrderRejected,
+    OrderTriggered,
+    RiskApproved,
+    RiskRefused,
+    Signal,
+)
 
-_LEVELS = ("stop", "take_profit", "trail", "limit", "trigger")
 _ORDINARY = ("superseded", "replaced", "closing", "position-closed", "oco", "bracket-closed")
 """Why orders end in the course of things; every other reason means that something the bot wanted will not be."""
+_NO_NEWS: frozenset[type[Fact]] = frozenset((Signal, RiskApproved, OrderPlaced, OrderTriggered, OrderAmended))
+"""Most of what accounts say, and nothing to any bot."""
+_ORDERS = (PauseBot, ResumeBot)
 
 
 class BotState(msgspec.Struct):
@@ -71,7 +83,8 @@ class BotDecider:
         return BotState(create(self.plan.strategy, self.plan.params))
 
     def hears(self, entry: Recorded) -> bool:
-        return any(self._hears(entry.actor, fact) for fact in entry.decision.facts)
+        facts = entry.decision.facts
+        return not _NO_NEWS.issuperset(map(type, facts)) and any(self._hears(entry.actor, fact) for fact in facts)
 
     def _hears(self, actor: str, fact: Fact) -> bool:
         match fact:
@@ -143,6 +156,8 @@ class BotDecider:
         facts: list[Fact] = []
         ts = entry.decision.ts
         for fact in entry.decision.facts:
+            if state.started and type(fact) not in _ORDERS:
+                continue
             match fact:
                 case Candle() | Trade() if not state.started and not facts and self._hears(entry.actor, fact):
                     facts.append(self._started(ts))
@@ -164,22 +179,25 @@ class BotDecider:
         )
 
     def _signal(self, wish: Target, price: float, ts: int, seq: int) -> Signal:
-        levels = {name: None if (level := getattr(wish, name)) is None else float(level) for name in _LEVELS}
         target, confidence = float(wish.target), float(wish.confidence)
-        numbers = [target, confidence, *(level for level in levels.values() if level is not None)]
-        if not all(isfinite(number) for number in numbers) or not -1 <= target <= 1:
+        stop, take_profit, trail = _plain(wish.stop), _plain(wish.take_profit), _plain(wish.trail)
+        limit, trigger = _plain(wish.limit), _plain(wish.trigger)
+        if not _finite(confidence, stop, take_profit, trail, limit, trigger) or not -1 <= target <= 1:
             raise Poison(self.actor, seq, f"strategy {self.plan.strategy} answered {wish}, which is no position")
         plan, reasons = self.plan, tuple(str(reason) for reason in wish.reasons)
         # Plain floats and a tuple, whatever the strategy computes with: what is read back must be what was decided.
         return Signal(
             plan.name, plan.venue, plan.symbol, ts, target, price, wish.order,
-            confidence=confidence, reasons=reasons, **levels,
+            limit, trigger, stop, take_profit, trail, confidence, reasons,
         )  # fmt: skip
 
     def evolve(self, state: BotState, fact: Fact) -> None:
         match fact:
             case Signal():
-                state.wanted = Target(**{name: getattr(fact, name) for name in Target.__struct_fields__})
+                state.wanted = Target(
+                    fact.target, fact.stop, fact.take_profit, fact.trail, fact.order, fact.limit, fact.trigger,
+                    fact.confidence, fact.reasons,
+                )  # fmt: skip
                 state.asked, state.undone = fact.ts, False
             case BotStarted():
                 state.started = True
@@ -189,6 +207,14 @@ class BotDecider:
                 state.paused = False
             case _:
                 pass
+
+
+def _plain(level: float | None) -> float | None:
+    return None if level is None else float(level)
+
+
+def _finite(*numbers: float | None) -> bool:
+    return all(map(isfinite, filter(None, numbers)))
 
 
 def is_news(state: BotState, wish: Target | None) -> bool:

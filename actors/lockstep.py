@@ -36,7 +36,7 @@ class Router:
 
     def hearers(self, entry: Recorded) -> tuple[Seat, ...]:
         route = self.seats(entry.actor, entry.decision.kind)
-        return tuple(seat for seat in route if seat.decider.hears(entry))
+        return tuple([seat for seat in route if seat.decider.hears(entry)])
 
 
 class Lockstep:

@@ -39,12 +39,13 @@ class Seat:
         """Deals with an entry. A decision that stands on the tape already is taken, and nothing is returned."""
         if entry.seq <= self.at:
             return None
+        decider, state = self.decider, self.state
         try:
-            self.decider.observe(self.state, entry)
-            known = self._known(entry)
-            facts = known.decision.facts if known is not None else self.decider.decide(self.state, entry)
+            decider.observe(state, entry)
+            known = self._known(entry) if self.recorded else None
+            facts = known.decision.facts if known is not None else decider.decide(state, entry)
             for fact in facts:
-                self.decider.evolve(self.state, fact)
+                decider.evolve(state, fact)
         except Poison:
             raise
         except Exception as error:
@@ -55,9 +56,9 @@ class Seat:
 
     def _known(self, entry: Recorded) -> Recorded | None:
         """The recorded decision that `entry` caused. Decisions stand in the order of their causes."""
-        if not self.recorded or self.recorded[0].decision.cause > entry.seq:
-            return None
         cause = self.recorded[0].decision.cause
+        if cause > entry.seq:
+            return None
         if cause < entry.seq:
             raise Poison(
                 self.actor, entry.seq, f"the tape holds a decision of it caused by {cause}, which it never hears"

@@ -25,7 +25,7 @@ class Decision(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False
     @property
     def kind(self) -> str:
         """The kind of the last fact: the last token of the subject."""
-        return kind(self.facts[-1])
+        return _kind_of(type(self.facts[-1]))
 
     @property
     def key(self) -> tuple[str, int]:
@@ -41,6 +41,9 @@ class Recorded(msgspec.Struct, frozen=True, gc=False):
     decision: Decision
     known_at: int = 0
     epoch: int = 0
+
+
+_kind_of = lru_cache(maxsize=None)(kind)
 
 
 def derived(actor: str, cause: Recorded, facts: tuple[Fact, ...]) -> Decision:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from math import inf
 
-import numpy as np
-
 from events.block import Columns, Floats
 
 from .book import AccountState, Market
@@ -20,7 +18,7 @@ def first_of_interest(decider: AccountDecider, state: AccountState, source: Sour
     `rows.ts` in order. A row may turn out to change nothing: it is then decided the long way, to the same end.
     """
     market = state.markets[source.key]
-    day = max(start, int(np.searchsorted(rows.ts, state.day_end, "right")))
+    day = max(start, int(rows.ts.searchsorted(state.day_end, "right")))
     if not market.orders or day == start:
         return day
     low, high = guards(market)
@@ -76,7 +74,7 @@ def pass_over(state: AccountState, source: Source, rows: Columns, first: int, la
     market.before = float(rows.close[last - 2]) if last - first > 1 else market.price
     market.price, market.ts = float(rows.close[last - 1]), int(rows.ts[last - 1])
     for order in market.orders.values():
-        begun = first if order.met else max(first, int(np.searchsorted(rows.ts, order.ts + source.length)))
+        begun = first if order.met else max(first, int(rows.ts.searchsorted(order.ts + source.length)))
         whole = last - begun
         order.rested = order.rested or whole > (0 if order.met else 1)
         order.met = order.met or whole > 0

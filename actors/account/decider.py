@@ -13,7 +13,7 @@ from actors.symbol import rules as symbol_rules
 from actors.symbol import validation
 from events import subjects, timeframe
 from events.control import AccountOpened, BotPaused, ReleaseTrading, RestrictTrading, Unreadable
-from events.decision import Recorded, id_after
+from events.decision import Recorded
 from events.fact import Fact
 from events.market import Candle, Trade
 from events.trading import Signal, TradingDayStarted
@@ -25,6 +25,8 @@ from .matching import Matcher, path_of, quiet
 from .money import EXACT, exact
 from .sheet import Sheet
 from .signals import on_signal
+
+_OF_BOTS: frozenset[type[Fact]] = frozenset((Signal, BotPaused, Unreadable))
 
 
 class Source(msgspec.Struct, frozen=True):
@@ -57,7 +59,8 @@ class AccountDecider:
             if key not in known:
                 raise ValueError(f"bot {bot!r} trades {key.removeprefix('market.')}, which is not among the symbols")
         traded = {key: known[key] for key in known if key in keys.values()}
-        self.rules = Rules(plan, traded, {one.name: one for one in bots}, keys)
+        bots_on = {key: tuple(bot for bot in keys if keys[bot] == key) for key in traded}
+        self.rules = Rules(plan, traded, {one.name: one for one in bots}, keys, bots_on)
         self.sources = {_actor_of(one): _source(key, one) for key, one in traded.items()}
         self._bots = {subjects.bot(name): name for name in keys}
         self.inbox = (
@@ -88,7 +91,7 @@ class AccountDecider:
                     return True
             return False
         if entry.actor in self._bots:
-            return any(isinstance(fact, Signal | BotPaused | Unreadable) for fact in facts)
+            return not _OF_BOTS.isdisjoint(map(type, facts))
         return entry.actor == subjects.COMMAND and any(self._obeys(fact) for fact in facts)
 
     def observe(self, state: AccountState, entry: Recorded) -> None:
@@ -144,13 +147,16 @@ class AccountDecider:
 
     def _untouched(self, market: Market, source: Source, entry: Recorded) -> bool:
         """Whether it is one bar that changes no open order: the usual case, and cheap to see."""
-        bars = [fact for fact in entry.decision.facts if type(fact) is Candle and fact.timeframe == source.base]
-        return len(bars) == 1 and quiet(market, bars[0])
+        bar: Candle | None = None
+        for fact in entry.decision.facts:
+            if type(fact) is Candle and fact.timeframe == source.base:
+                if bar is not None:
+                    return False
+                bar = fact
+        return bar is not None and quiet(market, bar)
 
     def _sheet(self, state: AccountState, entry: Recorded, keys: tuple[str, ...], ts: int) -> Sheet:
-        """Order ids begin with the id of the very decision that places them."""
-        prefix = id_after(self.actor, entry.decision.id)[:16]
-        return Sheet(self.rules, fork(self.rules, state, keys), prefix, ts)
+        return Sheet(self.rules, fork(self.rules, state, keys), self.actor, entry.decision.id, ts)
 
     def _on_prices(self, state: AccountState, source: Source, entry: Recorded) -> tuple[Fact, ...]:
         sheet = self._sheet(state, entry, (source.key,), entry.decision.ts)
@@ -160,7 +166,7 @@ class AccountDecider:
             if type(fact) is Candle and fact.timeframe == source.base:
                 sheet.ts = fact.ts
                 self._begin(sheet, fact.ts)
-                if fact.low > 0:
+                if market.orders and fact.low > 0:
                     matcher = Matcher(sheet, source.key, exact(fact.volume), fact.ts - source.length)
                     matcher.walk(path_of(fact))
                 market.price = fact.close
@@ -185,11 +191,15 @@ class AccountDecider:
     def _on_bot(self, state: AccountState, bot: str, entry: Recorded) -> tuple[Fact, ...]:
         """Only the last signal of a message counts: it says what the bot wants now."""
         sheet = self._sheet(state, entry, (self.rules.keys[bot],), entry.decision.ts)
-        signals = [fact for fact in entry.decision.facts if isinstance(fact, Signal)]
-        if signals:
-            sheet.ts = signals[-1].ts
-            on_signal(sheet, bot, signals[-1], entry.decision.id)
-        if any(isinstance(fact, BotPaused) for fact in entry.decision.facts):
+        signal, paused = None, False
+        for fact in entry.decision.facts:
+            if isinstance(fact, Signal):
+                signal = fact
+            paused = paused or isinstance(fact, BotPaused)
+        if signal is not None:
+            sheet.ts = signal.ts
+            on_signal(sheet, bot, signal, entry.decision.id)
+        if paused:
             sheet.cancel_all(bot, "bot-paused", "entry")
         return tuple(sheet.facts)
 

@@ -30,8 +30,14 @@ EPOCH = date(1970, 1, 1).toordinal()
 
 def apply(rules: Rules, state: AccountState, fact: Fact) -> None:
     """Changes `state` in place; facts that change nothing in it (risk verdicts) pass."""
-    with localcontext(EXACT):
-        change(rules, state, fact)
+    handle = _CHANGES.get(type(fact))
+    if handle is None:
+        return
+    if type(fact) in _RECKONED:
+        with localcontext(EXACT):
+            handle(rules, state, fact)
+    else:
+        handle(rules, state, fact)
 
 
 def change(rules: Rules, state: AccountState, fact: Fact) -> None:
@@ -148,3 +154,5 @@ _CHANGES: dict[type[Fact], Callable[[Rules, AccountState, Any], None]] = {
     OrderRejected: _ended,
     Fill: _filled,
 }
+_RECKONED = (Fill, OrderPlaced)
+"""Those whose change computes: entering a context costs as much as most changes."""

@@ -24,8 +24,11 @@ def path_of(candle: Candle) -> tuple[Decimal, ...]:
 
 def quiet(market: Market, candle: Candle) -> bool:
     """Whether this bar certainly changes no order of this market."""
+    orders = market.orders.values()
+    if any(order.kind == "market" for order in orders):
+        return False
     low, high = exact(candle.low), exact(candle.high)
-    for order in market.orders.values():
+    for order in orders:
         buys = order.side == "buy"
         if order.kind == "limit" and order.limit is not None:
             if low <= order.limit if buys else high >= order.limit:
@@ -52,8 +55,9 @@ class Matcher:
         fills = sheet.rules.plan.fills
         self.slippage = fills.slippage
         self.pool = None if fills.participation is None else floor_to(volume * fills.participation, self.symbol.lot)
+        self.books = sheet.state.books
         self.old = frozenset(self.market.orders)
-        self.asleep = frozenset(name for name, order in self.market.orders.items() if order.ts > start)
+        self.asleep = frozenset([name for name, order in self.market.orders.items() if order.ts > start])
         self.said: dict[str, Decimal | None] = {}
 
     def walk(self, path: tuple[Decimal, ...]) -> None:
@@ -61,32 +65,35 @@ class Matcher:
         self._drag(at)
         self._settle(at)
         for to in path[1:]:
+            if not self.market.orders:
+                return
             while (order := self._next(at, to)) is not None:
                 at = _level(order)
                 self._touch(order, at, crossed=True)
                 self._settle(at)
             at = to
             self._drag(at)
-        for order in self._active():
-            self._say_trigger(order)
-            order.rested = True
-
-    def _active(self) -> list[Order]:
-        """Orders that may act now; an entry waits until the opposite position is closed."""
-        return [order for order in self.market.orders.values() if self._may(order)]
+        for order in self.market.orders.values():
+            if self._may(order):
+                self._say_trigger(order)
+                order.rested = True
 
     def _may(self, order: Order) -> bool:
-        if order.id in self.asleep or order.id not in self.market.orders:
+        """Whether an open order may act now; an entry waits until the opposite position is closed."""
+        if order.id in self.asleep:
             return False
-        return order.reduce_only or self.sheet.book_of(order.bot).position * order.sign >= 0
+        return order.reduce_only or self.books[order.bot].position * order.sign >= 0
 
     def _settle(self, at: Decimal) -> None:
         """Everything that can happen without the price moving: exits first, then in the order of placing."""
-        done = -1
-        while done != len(self.sheet.facts):
-            done = len(self.sheet.facts)
-            for order in sorted(self._active(), key=lambda order: not order.reduce_only):
-                if not self._may(order):
+        done, facts, orders = -1, self.sheet.facts, self.market.orders
+        while orders and done != len(facts):
+            done = len(facts)
+            active = [order for order in orders.values() if self._may(order)]
+            if len(active) > 1:
+                active.sort(key=_turn)
+            for order in active:
+                if order.id not in orders or not self._may(order):
                     continue
                 if order.kind == "market" or (order.triggered and order.kind != "stop-limit"):
                     self._execute(order, at, maker=False)
@@ -101,13 +108,15 @@ class Matcher:
     def _next(self, at: Decimal, to: Decimal) -> Order | None:
         """The first order that the price meets on its way from `at` to `to`; of several there, the oldest."""
         nearest: Order | None = None
-        for order in self._active():
-            stop = order.kind in _STOPS and not order.triggered
+        for order in self.market.orders.values():
             if order.kind == "market" or (order.triggered and order.kind != "stop-limit"):
                 continue
-            level, rising = _level(order), (order.sign > 0) == stop
+            stop = order.kind in _STOPS and not order.triggered
+            level, rising = _level(order), (order.side == "buy") == stop
             met = at < level <= to if rising else to <= level < at
-            if met and (stop or self._has_room()) and (nearest is None or abs(level - at) < abs(_level(nearest) - at)):
+            if not met or not (stop or self._has_room()) or not self._may(order):
+                continue
+            if nearest is None or abs(level - at) < abs(_level(nearest) - at):
                 nearest = order
         return nearest
 
@@ -190,8 +199,8 @@ class Matcher:
 
     def _drag(self, at: Decimal) -> None:
         """Trailing stops follow the price; the fact about it comes once, at the end of the walk."""
-        for order in self._active():
-            if order.trail is None or order.trigger is None or order.triggered:
+        for order in self.market.orders.values():
+            if order.trail is None or order.trigger is None or order.triggered or not self._may(order):
                 continue
             self.said.setdefault(order.id, order.trigger)
             level = trail_level(order.side, at, order.trail, self.symbol.tick)
@@ -204,6 +213,10 @@ class Matcher:
 
     def _has_room(self) -> bool:
         return self.pool is None or self.pool > 0
+
+
+def _turn(order: Order) -> bool:
+    return not order.reduce_only
 
 
 def _level(order: Order) -> Decimal:

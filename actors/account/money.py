@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import ROUND_HALF_EVEN, Context, Decimal, DivisionByZero, Inexact, InvalidOperation, Overflow
+from functools import lru_cache
 
 ZERO = Decimal(0)
 ONE = Decimal(1)
@@ -18,6 +19,11 @@ _AVERAGE = Context(prec=28, rounding=ROUND_HALF_EVEN, traps=[InvalidOperation, D
 
 def exact(value: float) -> Decimal:
     """The shortest decimal that reads back as this float: what the venue wrote."""
+    return _read(value) if value else Decimal(repr(value))  # 0.0 and -0.0 are equal, but not written alike
+
+
+@lru_cache(maxsize=4_096, typed=True)
+def _read(value: float) -> Decimal:
     return Decimal(repr(value))
 
 
@@ -57,7 +63,7 @@ def average_of(cost: Decimal, quantity: Decimal) -> Decimal:
 def affordable(room: Decimal, price: Decimal, rate: Decimal, lot: Decimal) -> Decimal:
     """The most, in whole lots, whose cost at `price` together with its fee is at most `room`."""
     rate = max(rate, ZERO)
-    quantity = units(room, price * (1 + rate), lot)
-    while quantity > 0 and quantity * price + fee_of(quantity * price, rate) > room:
+    quantity = units(room, price * (ONE + rate), lot)
+    while quantity > 0 and (notional := quantity * price) + fee_of(notional, rate) > room:
         quantity -= lot
     return quantity

@@ -79,13 +79,17 @@ def size_fits(rules: Rules, state: AccountState, wish: Wish) -> Refusal | None:
         return Refusal("notional-min", f"{wish.qty * price:f} is below {symbol.notional_min:f}")
     equity = equity_of(rules, state)
     own = (wish.held + wish.qty) * price
-    claimed = {name: _claim(rules, state, name) for name in state.books if name != wish.bot}
+    same = gross = own
+    for name in state.books:
+        if name != wish.bot:
+            claim = _claim(rules, state, name)
+            gross += claim
+            if rules.keys[name] == wish.key:
+                same += claim
     if limits.position_fraction is not None and own > limits.position_fraction * equity:
         return Refusal("position-size", f"{own:f} is more than {limits.position_fraction:f} of {equity:f}")
-    same = sum((claim for name, claim in claimed.items() if rules.keys[name] == wish.key), own)
     if limits.symbol_fraction is not None and same > limits.symbol_fraction * equity:
         return Refusal("symbol-size", f"{same:f} is more than {limits.symbol_fraction:f} of {equity:f}")
-    gross = sum(claimed.values(), own)
     if gross > equity:
         return Refusal("cash", f"exposure would be {gross:f} with an equity of {equity:f}")
     return None
@@ -94,10 +98,12 @@ def size_fits(rules: Rules, state: AccountState, wish: Wish) -> Refusal | None:
 def room_at_fill(rules: Rules, state: AccountState, order: Order, price: Decimal, unsized: bool) -> tuple[Decimal, str]:
     """How much more money this entry may take at `price`, its fee included, and which limit that is."""
     limits, key = rules.plan.limits, rules.keys[order.bot]
-    equity = equity_of(rules, state, key, price)
+    equity = state.cash
     gross = same = own = ZERO
     for one in holdings(rules, state, key, price):
-        value = abs(one.position) * one.mark
+        worth = one.position * one.mark
+        equity += worth
+        value = abs(worth)
         gross += value
         same += value if one.key == key else ZERO
         own += value if one.bot == order.bot else ZERO

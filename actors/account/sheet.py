@@ -4,22 +4,27 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+from events.decision import id_after
 from events.fact import Fact
 from events.trading import Fill, OrderAmended, OrderCancelled, OrderPlaced, OrderTriggered
 
-from .book import CHILDREN, AccountState, Book, Bracket, Market, Order, Rules, orders_of
+from .book import CHILDREN, AccountState, Book, Bracket, Market, Order, Rules
 from .ledger import change
 from .money import ZERO, average_of, ceil_to, fee_of, floor_to, share_of
 
 
 class Sheet:
-    """`state` is a copy of its own; `prefix` begins the ids of the orders placed; `ts` is the time of new facts."""
+    """`state` is a copy of its own; `ts` is the time of new facts.
 
-    def __init__(self, rules: Rules, state: AccountState, prefix: str, ts: int) -> None:
-        self.rules, self.state, self.prefix, self.ts = rules, state, prefix, ts
+    Order ids begin with the id of the very decision that places them: that of `actor`, caused by the message `by`.
+    """
+
+    def __init__(self, rules: Rules, state: AccountState, actor: str, by: str, ts: int) -> None:
+        self.rules, self.state, self.ts = rules, state, ts
         self.account = rules.plan.name
         self.facts: list[Fact] = []
-        self._placed = 0
+        self._actor, self._by = actor, by
+        self._prefix, self._placed = "", 0
 
     def emit(self, fact: Fact) -> None:
         self.facts.append(fact)
@@ -33,7 +38,10 @@ class Sheet:
 
     def orders(self, bot: str, *roles: str) -> list[Order]:
         """Open orders of a bot, oldest first; of some roles only where they are named."""
-        return [order for order in orders_of(self.market_of(bot), bot) if not roles or order.role in roles]
+        open_ = self.market_of(bot).orders
+        if not open_:
+            return []
+        return [order for order in open_.values() if order.bot == bot and (not roles or order.role in roles)]
 
     def place(
         self,
@@ -48,11 +56,13 @@ class Sheet:
         trail: Decimal | None = None,
         parent: str = "",
     ) -> None:
+        if not self._placed:
+            self._prefix = id_after(self._actor, self._by)[:16]
         self._placed += 1
         plan = self.rules.bots[bot]
         self.emit(
             OrderPlaced(
-                f"{self.prefix}-{self._placed}",
+                f"{self._prefix}-{self._placed}",
                 self.account,
                 bot,
                 plan.venue,
@@ -94,15 +104,17 @@ class Sheet:
     def fill(self, order: Order, qty: Decimal, price: Decimal, liquidity: str, leaves: Decimal) -> None:
         """Books an execution. It opens, adds to, reduces or closes a position, and never crosses zero."""
         plan, book = self.rules.bots[order.bot], self.book_of(order.bot)
-        signed = qty if order.side == "buy" else -qty
+        buys, held = order.side == "buy", book.position
+        signed = qty if buys else -qty
+        paid = signed * price
         fees = self.rules.plan.fees
         fee = fee_of(qty * price, fees.maker if liquidity == "maker" else fees.taker)
-        position = book.position + signed
+        position = held + signed
         realized = ZERO
-        if book.position and (book.position > 0) != (signed > 0):
-            assert abs(position) < abs(book.position), f"{order.id} would cross zero"
-            realized = -signed * price - share_of(book.cost, qty, abs(book.position))
-        average = average_of(book.cost + signed * price + realized, position)
+        if held and (held > 0) != buys:
+            assert abs(position) < abs(held), f"{order.id} would cross zero"
+            realized = -paid - share_of(book.cost, qty, abs(held))
+        average = average_of(book.cost + paid + realized, position)
         self.emit(
             Fill(
                 f"{order.id}-f{order.fills + 1}",
@@ -121,7 +133,7 @@ class Sheet:
                 realized,
                 position,
                 average,
-                self.state.cash - signed * price - fee,
+                self.state.cash - paid - fee,
                 leaves,
             )
         )

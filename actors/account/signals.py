@@ -18,6 +18,7 @@ from .sizing import Entry, entry_of, size_of
 _HIGHEST = 1e15
 """Far above any price; what is above it is a mistake, and would not fit in exact sums."""
 
+_LEVELS = ("limit", "trigger", "stop", "take_profit", "trail")
 _PRICES: dict[str, tuple[str, ...]] = {
     "market": (),
     "limit": ("limit",),
@@ -56,11 +57,13 @@ def _problem(signal: Signal, plan: BotPlan) -> str:
         return f"a target of {signal.target!r} is not within -1 and 1"
     if signal.order not in _PRICES:
         return f"{signal.order!r} is no way to enter"
-    for name in ("limit", "trigger", "stop", "take_profit", "trail"):
+    needed = _PRICES[signal.order]
+    for name in _LEVELS:
         price = getattr(signal, name)
-        if price is None and name in _PRICES[signal.order] and signal.target:
-            return f"a {signal.order} order needs a {name}"
-        if price is not None and not (isfinite(price) and 0 < price < _HIGHEST):
+        if price is None:
+            if name in needed and signal.target:
+                return f"a {signal.order} order needs a {name}"
+        elif not (isfinite(price) and 0 < price < _HIGHEST):
             return f"{price!r} is no {name}"
     return ""
 
