@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import struct
 from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property
 from typing import Any, Union
 
 import msgspec
@@ -40,17 +41,27 @@ class Codec:
     ) -> None:
         self._newest = {tag(fact): fact for fact in facts}
         self._upcasters = upcasters
-        union = Union[tuple(self._newest.values())]  # type: ignore[valid-type]  # noqa: UP007 - built at run time
-        shape = msgspec.defstruct(
-            "DecisionOnTape",
-            [("id", str), ("cause", int), ("by", str), ("ts", int), ("facts", tuple[union, ...])],  # type: ignore[valid-type]
-            forbid_unknown_fields=True,
-            frozen=True,
-        )
-        self._decode = msgspec.json.Decoder(shape).decode
-        self._fact = msgspec.json.Decoder(union).decode
-        self._shape = shape
         self._encode = msgspec.json.Encoder(decimal_format="string").encode
+
+    # Decoders know every fact, which takes a while to learn; a backtest of files reads none.
+
+    @cached_property
+    def _union(self) -> Any:
+        return Union[tuple(self._newest.values())]  # noqa: UP007 - built at run time
+
+    @cached_property
+    def _shape(self) -> type[msgspec.Struct]:
+        several: Any = tuple
+        fields = [("id", str), ("cause", int), ("by", str), ("ts", int), ("facts", several[self._union, ...])]
+        return msgspec.defstruct("DecisionOnTape", fields, forbid_unknown_fields=True, frozen=True)
+
+    @cached_property
+    def _decode(self) -> Callable[[bytes], Any]:
+        return msgspec.json.Decoder(self._shape).decode
+
+    @cached_property
+    def _fact(self) -> Callable[[bytes], Any]:
+        return msgspec.json.Decoder(self._union).decode
 
     def encode(self, decision: Decision) -> bytes:
         return self._encode(decision)
