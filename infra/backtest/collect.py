@@ -27,9 +27,10 @@ from events.fact import Fact, kind
 from events.market import Candle, CandleBackfilled, CandleRevised, DataFlagged, GapFound
 from events.trading import Fill, OrderPlaced, RiskApproved, RiskRefused, Signal, TradingDayStarted
 from infra.backtest.result import Curve, Curves, Facts, Holding, Market, Result
+from infra.backtest.series import Levels, Marks, Steps
 from infra.backtest.shared import Shared
 
-PIECE = 262_144  # points of a curve worked out at a time
+PIECE = 32_768  # points of a curve worked out at a time: they stay in the processor's cache
 
 
 class Money:
@@ -72,18 +73,19 @@ class Money:
         times, cash = np.array(self.ts, np.int64), np.array(self.cash)
         moves = np.searchsorted(ts, times)  # rows from which on a fill counts
         held[moves[moves < rows]] = True
+        levels = Levels(cash, moves)
+        positions = [(marks[key], steps.over(ts)) for (_, key), steps in self.positions.items()]
         for start in range(0, rows, PIECE):
-            part = slice(start, min(start + PIECE, rows))
-            now = ts[part]
-            equity[part] = _held(cash, moves, part)
-            for (_, key), steps in self.positions.items():
-                position = steps.at(now)
-                if position.any():
-                    value = position * marks[key].at(now)
-                    equity[part] += value
-                    gross[part] += np.abs(value)
-                    held[part] |= position != 0
-        return Curve(self.plan.currency, float(self.plan.cash), ts, _written(equity), _written(gross), held)
+            stop = min(start + PIECE, rows)
+            part = slice(start, stop)
+            equity[part] = levels.at(start, stop)
+            for mark, steps in positions:
+                position = steps.at(start, stop)
+                held[part] |= position != 0
+                position *= mark.at(ts[part])
+                equity[part] += position
+                gross[part] += np.abs(position, out=position)
+        return Curve(self.plan.currency, float(self.plan.cash), ts, _written(equity), gross, held)
 
     def holdings(self, marks: Mapping[str, Marks]) -> list[Holding]:
         found = []
@@ -105,89 +107,13 @@ def _floats(numbers: Ints, decimals: int) -> Floats:
 
 def _written(values: Floats) -> Floats:
     """Sums of floats, as the decimals they stand for would be written: 15 digits in all for the largest."""
-    largest = float(np.abs(values).max(initial=0.0))
+    largest = max(float(values.max(initial=0.0)), -float(values.min(initial=0.0)))
     if 0 < largest < 1e15:
-        np.round(values, min(12, 14 - int(np.floor(np.log10(largest)))), out=values)
+        places = min(12, 14 - int(np.floor(np.log10(largest))))
+        for start in range(0, len(values), PIECE):
+            part = values[start : start + PIECE]
+            np.round(part, places, out=part)
     return values
-
-
-class Steps:
-    """A number that changes at certain times; 0 before the first."""
-
-    def __init__(self) -> None:
-        self._ts, self._values = array("q"), array("d", [0.0])
-
-    def add(self, ts: int, value: float) -> None:
-        self._ts.append(ts)
-        self._values.append(value)
-
-    def add_many(self, ts: Ints, values: Floats) -> None:
-        self._ts.frombytes(ts.tobytes())
-        self._values.frombytes(values.tobytes())
-
-    def at(self, ts: Ints) -> Floats:
-        """What it is after everything that happened at `ts`."""
-        moves = np.searchsorted(ts, np.array(self._ts, np.int64))
-        return _held(np.array(self._values), moves, slice(0, len(ts)))
-
-
-def _held(values: Floats, moves: Ints, rows: slice) -> Floats:
-    """values[0] until row moves[0], values[1] until row moves[1], and so on."""
-    ordered = np.maximum.accumulate(moves)  # what is dated before its turn counts from its turn on
-    bounds = np.concatenate(([rows.start], np.clip(ordered, rows.start, rows.stop), [rows.stop]))
-    return np.repeat(values, np.diff(bounds))
-
-
-class Marks:
-    """The closes of a market's bars, as they come one by one and in columns."""
-
-    def __init__(self) -> None:
-        self.first: float | None = None
-        self._ones = (array("q"), array("d"))
-        self._many: list[tuple[Ints, Floats]] = []
-        self._whole: tuple[Ints, Floats] | None = None
-
-    def add(self, ts: int, close: float) -> None:
-        self._ones[0].append(ts)
-        self._ones[1].append(close)
-
-    def add_many(self, ts: Ints, close: Floats) -> None:
-        self._many.append((ts.copy(), close.copy()))
-
-    def whole(self) -> tuple[Ints, Floats]:
-        """(close times in order, closes)."""
-        if self._whole is None:
-            ones = (np.array(self._ones[0], np.int64), np.array(self._ones[1]))
-            times, closes = [[one[place] for one in self._many] + [ones[place]] for place in (0, 1)]
-            self._many = []
-            ts = np.concatenate(times)
-            times.clear()  # before the closes are copied: they are long
-            close = np.concatenate(closes)
-            closes.clear()
-            if (ts[1:] < ts[:-1]).any():
-                order = np.argsort(ts, kind="stable")
-                ts, close = ts[order], close[order]
-            self._whole = ts, close
-        return self._whole
-
-    @property
-    def last(self) -> float:
-        found, newest = self.first or 0.0, -1
-        parts: list[tuple[Any, Any]] = [*self._many, self._ones] if self._whole is None else [self._whole]
-        for ts, close in parts:
-            if len(ts) and ts[-1] >= newest:
-                found, newest = float(close[-1]), int(ts[-1])
-        return found
-
-    def at(self, ts: Ints) -> Floats:
-        """The newest close at each time; before the first bar, the price of the first fill."""
-        times, closes = self.whole()
-        start = int(np.searchsorted(times, ts[0])) if len(ts) else 0
-        if np.array_equal(times[start : start + len(ts)], ts):
-            return closes[start : start + len(ts)]
-        place = np.searchsorted(times, ts, "right") - 1
-        found: Floats = np.where(place < 0, self.first or 0.0, closes[place] if len(closes) else 0.0)
-        return found
 
 
 class _Grid:
@@ -223,7 +149,7 @@ class Collector:
             for one in sorted(plan.symbols, key=lambda one: (one.venue, one.symbol))
         }
         self._moneys = {one.name: Money(one) for one in sorted(plan.accounts, key=lambda one: one.name)}
-        self._marks = {key: Marks() for key in self._markets}
+        self._marks = {key: Marks(shared) for key in self._markets}
         self._digest = Digest() if digest else None
         self._entries = self._decisions = 0
         self._kinds: Counter[type[Fact]] = Counter()
@@ -303,7 +229,7 @@ class Collector:
         if count:
             self._kinds[Candle] += count
             ts, close = (rows.ts, rows.close) if count == len(rows) else (rows.ts[plain], rows.close[plain])
-            self._marks[lane.market].add_many(ts, close)
+            self._marks[lane.market].add_many(rows, None if count == len(rows) else plain)
             market = self._markets[lane.market]
             first = int(plain.argmax())
             if not market.bars or int(ts[0]) < market.first_ts:

@@ -3,6 +3,7 @@ digest of the symbols. A sweep works it out once."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -10,9 +11,11 @@ import msgspec
 from actors.symbol import SymbolDecider
 from actors.symbol.columns import Judged, judged
 from actors.symbol.state import SymbolState
-from events.block import Columns
+from events.block import Columns, Floats, Ints
 from events.bulk import Bytes, feed_ids
 from events.digest import Digest
+
+Series = tuple[Ints, Floats]
 
 
 class _Window(msgspec.Struct):
@@ -35,6 +38,7 @@ class Shared:
 
     def __init__(self) -> None:
         self._windows: dict[int, _Window] = {}
+        self._series: dict[tuple[Any, ...], Series] = {}
 
     def judge(self, decider: SymbolDecider, state: SymbolState, rows: Columns) -> Judged:
         """As `actors.symbol.columns.judged`, which asks no more of the state than is compared here."""
@@ -63,6 +67,20 @@ class Shared:
         """Takes note of a window that has just been hashed; `before` as `Digest.state` was then."""
         window = self._of(rows)
         window.chain, window.after, window.decisions = before, digest.copy(actor), decisions
+
+    def series(
+        self,
+        windows: list[tuple[Columns, bytes]],
+        ones: tuple[Ints, Floats],
+        make: Callable[[Any], tuple[Ints, Floats]],
+    ) -> tuple[Ints, Floats]:
+        """(times, closes) of some rows of these windows and of the bars that came alone. Not to be written to."""
+        for rows, _ in windows:
+            self._of(rows)
+        key = (*((id(rows), some) for rows, some in windows), ones[0].tobytes(), ones[1].tobytes())
+        if key not in self._series:
+            self._series[key] = make(ones)
+        return self._series[key]
 
     def _of(self, rows: Columns) -> _Window:
         return self._windows.setdefault(id(rows), _Window(rows))

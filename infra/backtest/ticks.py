@@ -117,7 +117,7 @@ class TradeCollector(Collector):
         self._entries += count
         self._decisions += count
         self._kinds[Candle] += count
-        self._marks[lane.market].add_many(bars.ts, bars.close)
+        self._marks[lane.market].add_many(bars, None)
         market = self._markets[lane.market]
         if not market.bars or int(bars.ts[0]) < market.first_ts:
             market.first_ts, market.first_open = int(bars.ts[0]), float(bars.open[0])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import sys
+from argparse import Namespace
 from pathlib import Path
 
 import msgspec
@@ -179,7 +180,9 @@ def test_a_chart_of_little(tmp_path: Path) -> None:
     assert all((tmp_path / name).read_bytes().startswith(b"\x89PNG") for name in ("a.png", "b.png"))
 
 
-def test_every_path_of_the_engine_does_the_work_of_the_bare_loop(tmp_path: Path) -> None:
+def test_every_path_of_the_engine_does_the_work_of_the_bare_loop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rows, random = 1_500, np.random.default_rng(7)
     closes = np.round(1_000 + random.normal(0, 1, rows).cumsum(), 2)
     opens = np.round(closes + random.normal(0, 0.3, rows), 2)
@@ -192,6 +195,8 @@ def test_every_path_of_the_engine_does_the_work_of_the_bare_loop(tmp_path: Path)
     assert bare["trades"] > 20
     for flat in (False, True):
         for way in engine.PATHS:
-            sample = engine.measure(way, f"{path}=bench/ETH-USDT@1m", flat, 10, 20)
+            monkeypatch.setitem(engine.SPECS, ETH.name, f"{path}=bench/ETH-USDT@1m")
+            args = Namespace(path=way, market=ETH.name, flat=flat, fast=10, slow=20, no_digest=False, warm=False)
+            sample = engine.measure(args)
             assert not Oracle(bare["trades"], bare["pnl"], 1e-6).difference(sample)
             assert sample["rows"] == rows
