@@ -17,7 +17,7 @@ from actors.bot import same
 from actors.lane import Holder, Lane, Listener
 from actors.strategies import FLAT, Position, Target
 from actors.strategies.columns import ANY, Reasons, Wishes
-from actors.stretch import Said, Stretch
+from actors.stretch import Said, Stretch, united
 from actors.watch import Watch
 from events import timeframe
 from events.block import Ints
@@ -126,7 +126,7 @@ class Rider:
         if end == first or int(ts[end - 1]) <= begun:
             return _NOTHING
         rows = np.searchsorted(ts, np.arange(begun, int(ts[end - 1]), timeframe.DAY), "right")
-        return np.unique(rows[(rows >= first) & (rows < end)])
+        return united(rows[(rows >= first) & (rows < end)])
 
     def _asked(self, start: Start, first: int, stop: int) -> tuple[Said, Legs, Ride] | None:
         """From the column form of the strategy."""

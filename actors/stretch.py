@@ -131,7 +131,7 @@ class Stretch(msgspec.Struct, frozen=True):
         """The same with no other rows than those on which something happened; only its facts and counts can be had."""
         days, legs, said = self.days, self.legs, self.said
         first = days - 1 if not len(days) or days[0] > self.first else days[1:] - 1
-        kept = _united(said.rows, legs.row, days, first)
+        kept = united(said.rows, legs.row, days, first)
 
         def place(rows: Ints) -> Ints:
             return np.searchsorted(kept, rows)
@@ -155,7 +155,7 @@ class Stretch(msgspec.Struct, frozen=True):
     @property
     def answers(self) -> Ints:
         """Rows that the account answers to, in order."""
-        return _united(self.legs.row, self.days)
+        return united(self.legs.row, self.days)
 
     @property
     def decisions(self) -> int:
@@ -285,7 +285,7 @@ class _Telling:
             yield OrderPlaced(order, account, *self.names, ts, SIDES[target], "market", "entry", qty)
 
 
-def _united(*rows: Ints) -> Ints:
+def united(*rows: Ints) -> Ints:
     """All of them in order, each once."""
     whole = np.concatenate(rows)
     whole.sort()

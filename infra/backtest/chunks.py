@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from events.block import Columns
 
-ROWS = 65_536
+ROWS = 131_072
 _NAMES = ("ts", "open", "high", "low", "close", "volume")
 
 

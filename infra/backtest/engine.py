@@ -109,9 +109,9 @@ def play(
     Symbols with higher timeframes, and those whose bars are made of trades, make the whole plan go message by message.
     Raises what `backtest` raises.
     """
-    from infra.backtest import ticks  # which is made of the same parts
+    if all(one.source == "trades" and not one.timeframes for one in plan.symbols):
+        from infra.backtest import ticks  # which is made of the same parts
 
-    if ticks.eligible(plan):
         return ticks.play_trades(plan, cast(Any, parts), digest=digest, close_last=close_last, progress=progress)
     made = deciders(plan)
     markets = {subjects.market(one.venue, one.symbol) for one in plan.symbols}
