@@ -167,13 +167,13 @@ class AccountDecider:
                 sheet.ts = fact.ts
                 self._begin(sheet, fact.ts)
                 if market.orders and fact.low > 0:
-                    matcher = Matcher(sheet, source.key, exact(fact.volume), fact.ts - source.length)
+                    matcher = Matcher(sheet, source.key, fact.volume, fact.ts - source.length)
                     matcher.walk(path_of(fact))
                 market.price = fact.close
             elif type(fact) is Trade and source.counts(fact):
                 sheet.ts = fact.ts
                 self._begin(sheet, fact.ts + 1)
-                Matcher(sheet, source.key, exact(fact.qty), fact.ts).walk((exact(fact.price),))
+                Matcher(sheet, source.key, fact.qty, fact.ts).walk(iter((exact(fact.price),)))
                 market.price = fact.price
         return tuple(sheet.facts)
 

@@ -26,6 +26,7 @@ from .book import CHILDREN, AccountState, Bracket, Order, Rules
 from .money import EXACT, ZERO, ceil_to, exact, floor_to
 
 EPOCH = date(1970, 1, 1).toordinal()
+_NO_BRACKET = Bracket()
 
 
 def apply(rules: Rules, state: AccountState, fact: Fact) -> None:
@@ -33,7 +34,8 @@ def apply(rules: Rules, state: AccountState, fact: Fact) -> None:
     handle = _CHANGES.get(type(fact))
     if handle is None:
         return
-    if type(fact) in _RECKONED:
+    if type(fact) is Fill or (type(fact) is OrderPlaced and fact.role not in CHILDREN):
+        # Only these compute: entering a context costs as much as most changes.
         with localcontext(EXACT):
             handle(rules, state, fact)
     else:
@@ -49,6 +51,8 @@ def change(rules: Rules, state: AccountState, fact: Fact) -> None:
 
 def bracket_of(signal: Signal, symbol: SymbolPlan) -> Bracket:
     """The exits a signal asks for, on the tick: targets rounded outward, stops away, a trail up."""
+    if signal.stop is signal.take_profit is signal.trail is None:
+        return _NO_BRACKET
     long = signal.target > 0
     nearer, farther = (ceil_to, floor_to) if long else (floor_to, ceil_to)
     tick = symbol.tick
@@ -154,5 +158,3 @@ _CHANGES: dict[type[Fact], Callable[[Rules, AccountState, Any], None]] = {
     OrderRejected: _ended,
     Fill: _filled,
 }
-_RECKONED = (Fill, OrderPlaced)
-"""Those whose change computes: entering a context costs as much as most changes."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from decimal import Decimal
 
 from events.market import Candle
@@ -14,19 +15,22 @@ from .sheet import Sheet, trail_level
 _STOPS = ("stop", "stop-limit", "trailing")
 
 
-def path_of(candle: Candle) -> tuple[Decimal, ...]:
+def path_of(candle: Candle) -> Iterator[Decimal]:
     """The order in which the prices of a bar are taken to have come: open, the extreme nearer to it (the low where
     both are as near), the other extreme, close."""
-    start, high, low = exact(candle.open), exact(candle.high), exact(candle.low)
-    extremes = (high, low) if high - start < start - low else (low, high)
-    return (start, *extremes, exact(candle.close))
+    start = exact(candle.open)
+    yield start
+    high, low = exact(candle.high), exact(candle.low)
+    yield from (high, low) if high - start < start - low else (low, high)
+    yield exact(candle.close)
 
 
 def quiet(market: Market, candle: Candle) -> bool:
     """Whether this bar certainly changes no order of this market."""
     orders = market.orders.values()
-    if any(order.kind == "market" for order in orders):
-        return False
+    for order in orders:
+        if order.kind == "market":
+            return False
     low, high = exact(candle.low), exact(candle.high)
     for order in orders:
         buys = order.side == "buy"
@@ -49,24 +53,25 @@ class Matcher:
     """One walk along a path of prices. `volume`: what was traded on it; `start`: when it began, so that orders
     placed later than that have no part in it."""
 
-    def __init__(self, sheet: Sheet, key: str, volume: Decimal, start: int) -> None:
+    def __init__(self, sheet: Sheet, key: str, volume: float, start: int) -> None:
         self.sheet, self.key = sheet, key
         self.market, self.symbol = sheet.state.markets[key], sheet.rules.symbols[key]
         fills = sheet.rules.plan.fills
         self.slippage = fills.slippage
-        self.pool = None if fills.participation is None else floor_to(volume * fills.participation, self.symbol.lot)
+        self.pool: Decimal | None = None
+        if fills.participation is not None:
+            self.pool = floor_to(exact(volume) * fills.participation, self.symbol.lot)
         self.books = sheet.state.books
         self.old = frozenset(self.market.orders)
         self.asleep = frozenset([name for name, order in self.market.orders.items() if order.ts > start])
         self.said: dict[str, Decimal | None] = {}
 
-    def walk(self, path: tuple[Decimal, ...]) -> None:
-        at = path[0]
+    def walk(self, path: Iterator[Decimal]) -> None:
+        """Looks at no more prices than it needs: mostly the first one fills all there is."""
+        at = next(path)
         self._drag(at)
         self._settle(at)
-        for to in path[1:]:
-            if not self.market.orders:
-                return
+        while self.market.orders and (to := next(path, None)) is not None:
             while (order := self._next(at, to)) is not None:
                 at = _level(order)
                 self._touch(order, at, crossed=True)
