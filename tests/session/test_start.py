@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import ray
 
-from infra.services import ServiceError
+from infra.services.settings import ServiceError
 from infra.session import cluster
 from infra.session.quickstart import start_dashboard
 from infra.session.run import session
