@@ -23,6 +23,7 @@ from events import timeframe
 from events.block import Ints
 
 _LEAST = 8  # rows: shorter stretches are not worth their columns
+_ALL = 2**62
 _REACH = 256  # signals looked at after one that was not plain; more and more while all are
 _FEW = 4  # signals: a stretch of less is hardly worth its columns
 _PAUSE_MAX = 64
@@ -60,7 +61,7 @@ class Rider:
         self.book = listener.decider.plan.name
         self._unfit = False  # numbers of this window do not fit columns
         self._range: Range | None = None
-        self._reach = _REACH
+        self._reach = _ALL
         self._pause = self._waits = 0  # how often to leave it after stretches that were not worth it
 
     def load(self) -> None:
@@ -162,7 +163,7 @@ class Rider:
         legs, certain = found
         if (certain := _closed(rows, certain)) < count:
             legs, end = legs.of(certain), int(rows[certain])
-        self._reach = 2 * self._reach if end in (stop, whole) else _REACH
+        self._reach = min(_ALL, 2 * self._reach) if end in (stop, whole) else _REACH
         return _said(wishes, rows, targets, places).of(certain), legs, Ride(end)
 
     def _watched(self, start: Start, first: int, stop: int) -> tuple[Said, Legs, Ride] | None:
@@ -192,7 +193,7 @@ class Rider:
         if len(stretch.days):
             ts = int(stretch.rows.ts[stretch.days[-1]])
             account.day_end = ((ts - 1) // timeframe.DAY + 1) * timeframe.DAY
-            account.day_equity = stretch.day_equities()[-1]
+            account.day_equity = stretch.day_equities(last=True)[0]
         self.holder.see(stretch.rows, stretch.end)
         if not ride.shown:
             if self.listener.asked is not None:

@@ -113,12 +113,12 @@ class Stretch(msgspec.Struct, frozen=True):
             float(self.rows.close[row]), confidence=float(said.confidence[number]), reasons=said.reasons(number),
         )  # fmt: skip
 
-    def day_equities(self) -> list[Decimal]:
-        """Of each of `days`, when it starts: before its bar."""
-        legs, found = self.legs, []
-        done = np.searchsorted(legs.row, self.days).tolist()
+    def day_equities(self, last: bool = False) -> list[Decimal]:
+        """Of each of `days`, or of the `last` one alone, when it starts: before its bar."""
+        legs, found, days = self.legs, [], self.days[-1:] if last else self.days
+        done = np.searchsorted(legs.row, days).tolist()
         with localcontext(EXACT):
-            for row, count in zip(self.days.tolist(), done, strict=True):
+            for row, count in zip(days.tolist(), done, strict=True):
                 cash, position = self.start.cash, self.start.position
                 if count:
                     cash = Decimal(int(legs.cash[count - 1])).scaleb(-legs.scales.digits)

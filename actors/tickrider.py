@@ -152,7 +152,7 @@ class Rider:
         )
         if len(stretch.days):
             account.day_end = (int(rows.ts[stretch.days[-1]]) // timeframe.DAY + 1) * timeframe.DAY
-            account.day_equity = stretch.day_equities()[-1]
+            account.day_equity = stretch.day_equities(last=True)[0]
         self.payer.see(end)
         book, state = account.books[self.book], self.hearer.state
         after = money_after(self.terms, start, legs, rows.open[legs.row])

@@ -58,21 +58,21 @@ class EmaCross(Strategy):
         fast, slow = self.fast.run(candles.close), self.slow.run(candles.close)
         brackets = bool(self.stop_atr or self.target_atr)
         atr = self.atr.run(candles.high, candles.low, candles.close) if brackets else None
-        warm = slow == slow if atr is None else (slow == slow) & (atr == atr)
         above = fast > slow
-        before = np.empty_like(above)  # as of the warm candle before
-        before[1:] = above[:-1]
-        first = int(warm.argmax()) if warm.any() else len(warm)  # once warm, always warm
-        if first < len(warm):
-            before[first] = above[first] if self.above is None else self.above
+        first = _first_warm(slow, atr)
+        crossed = np.empty_like(above)
+        crossed[1:] = above[1:] != above[:-1]
+        crossed[: first + 1] = False
+        if first < len(above):
+            crossed[first] = self.above is not None and self.above != above[first]
             self.above = bool(above[-1])
-        crossed = warm & (above != before)
-        side = np.where(above, 1.0, -1.0 if self.short else 0.0)
-        target = np.where(crossed, side, np.nan)
+        at = np.flatnonzero(crossed)
+        target = np.full(len(above), np.nan)
+        target[at] = np.where(above[at], 1.0, -1.0 if self.short else 0.0)
         stop = take_profit = None
         if atr is not None:
             away = np.where(above, 1.0, -1.0)
-            enters = crossed & (side != 0)
+            enters = crossed & (target != 0)
             stop = _level(enters, candles.close - away * self.stop_atr * atr) if self.stop_atr else None
             take_profit = _level(enters, candles.close + away * self.target_atr * atr) if self.target_atr else None
         return Wishes(
@@ -81,6 +81,14 @@ class EmaCross(Strategy):
             take_profit=take_profit,
             reasons=Reasons(above.view(np.uint8), (("fast below slow",), ("fast above slow",))),
         )
+
+
+def _first_warm(slow: Floats, atr: Floats | None) -> int:
+    """The first row on which all are ready; once they are, they stay so."""
+    if len(slow) and slow[0] == slow[0] and (atr is None or atr[0] == atr[0]):
+        return 0
+    warm = slow == slow if atr is None else (slow == slow) & (atr == atr)
+    return int(warm.argmax()) if warm.any() else len(warm)
 
 
 def _level(where: NDArray[np.bool_], price: Floats) -> Floats:
