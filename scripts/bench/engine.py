@@ -81,6 +81,8 @@ def outcome(result: Result) -> dict[str, Any]:
 def swept(file: data.MarketFile, digest: bool) -> dict[str, Any]:
     grid = Grid([axis("fast=5..14"), axis("slow=20..38:2")])
     study = Study((Slice(Dataset(plan([file]), (file,)), Period()),), grid, digest=digest)
+    if file.rows * len(grid.kept) > kernels.ENOUGH:
+        kernels.warm()  # as `tape sweep` does
     player, digests, found = Player(study), blake2b(digest_size=16), {"rows": 0, "trades": 0, "pnl": 0.0}
     for number in grid.kept.tolist():
         run = player(0, number)
