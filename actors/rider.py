@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from actors.account.money import EXACT, average_of, exact
 from actors.account.plain import Legs, legs_of, money_after, trip_after
-from actors.account.terms import Range, Start, Terms, decimals_of, range_of, scales_of, start_of, terms_of
+from actors.account.terms import Range, Start, Terms, range_of, scales_of, start_of, terms_of
 from actors.bot import same
 from actors.lane import Holder, Lane, Listener
 from actors.strategies import FLAT, Position, Target
@@ -157,10 +157,11 @@ class Rider:
         count = _closed(rows, len(rows) if fine.all() else int(fine.argmin()))
         end = stop if count == len(rows) else int(rows[count])
         rows, places, targets = rows[:count], places[:count], target[:count].astype(np.int64)
-        found = legs_of(self.terms, start, self.lane.rows, rows, targets)
-        if found is None:
+        paid = self.lane.rows.open[rows + 1]
+        scales = scales_of(self.terms, start, range_of(paid, self.lane.rows.close[rows]))
+        if scales is None:
             return None
-        legs, certain = found
+        legs, certain = legs_of(self.terms, start, scales, self.lane.rows, rows, targets)
         if (certain := _closed(rows, certain)) < count:
             legs, end = legs.of(certain), int(rows[certain])
         self._reach = min(_ALL, 2 * self._reach) if end in (stop, whole) else _REACH
@@ -169,21 +170,20 @@ class Rider:
     def _watched(self, start: Start, first: int, stop: int) -> tuple[Said, Legs, Ride] | None:
         """From the strategy itself, candle by candle."""
         rows, terms = self.lane.rows, self.terms
-        if self._range is None:
-            self._range = range_of(rows.open) if decimals_of(rows.close) is not None else None
-        scales = None if self._range is None else scales_of(terms, start, self._range)
+        with localcontext(EXACT):
+            self._range = self._range or range_of(rows.open, rows.close)
+            scales = scales_of(terms, start, self._range)
         if scales is None:
             return None
-        watch = Watch(self.listener, terms, start, scales.most)
+        watch = Watch(self.listener, terms, start, scales)
         end, shown = watch.run(self.lane.candles, first, stop)
         at, targets = np.array(watch.rows, np.int64), np.array(watch.targets, np.int64)
         with localcontext(EXACT):
-            found = legs_of(terms, start, rows, at, targets)
-        assert found is not None, "a part of columns that fit"
+            legs, _ = legs_of(terms, start, scales, rows, at, targets)
         wishes = watch.wishes
         confidence = np.array([float(one.confidence) for one in wishes], np.float64)
         said = Said(at, targets, confidence, lambda i: tuple(str(reason) for reason in wishes[i].reasons))
-        return said, found[0], Ride(end, shown, watch.error)
+        return said, legs, Ride(end, shown, watch.error)
 
     def _settle(self, stretch: Stretch, ride: Ride) -> None:
         """Brings bot and account to the end of the stretch."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from actors.account.money import EXACT, average_of, exact
 from actors.account.plain import legs_of, money_after, trip_after
-from actors.account.terms import Start, Terms, decimals_of, scales_of, start_of, terms_of
+from actors.account.terms import Range, Scales, Start, Terms, range_of, scales_of, start_of, terms_of
 from actors.strategies import FLAT, Position, Target
 from actors.stretch import Said
 from actors.tickhearers import Hearer, Payer
@@ -48,7 +48,8 @@ class Rider:
         self.lane, self.payer, self.hearer, self.terms = lane, payer, hearer, terms
         self.book = hearer.decider.plan.name
         self._rows: Columns | None = None
-        self._most = 0.0
+        self._range: Range | None = None
+        self._scales: Scales | None = None
 
     def load(self) -> None:
         self._rows = None
@@ -85,15 +86,16 @@ class Rider:
             price = rows.price
             self._rows = Columns(rows.ts, price, price, price, price, rows.qty, np.arange(count))
             good = price[self.lane.good]
-            with localcontext(EXACT):
-                scales = scales_of(self.terms, start, good) if decimals_of(good) is not None else None
-            self._most = 0.0 if scales is None else scales.most
-        return self._most > 0
+            self._range = range_of(good, good)
+        with localcontext(EXACT):
+            self._scales = scales_of(self.terms, start, self._range)
+        return self._scales is not None
 
     def _listen(self, start: Start, stop: int) -> list[_Heard]:
         """Shows the strategy what there is before `stop`, as far as its signals are filled by the very next trade."""
         hearer, state, ts = self.hearer, self.hearer.state, self.lane.rows.ts
-        guess = _Guess(start, self.terms, self._most)
+        assert self._scales is not None, "the numbers of this window fit"
+        guess = _Guess(start, self.terms, self._scales)
         found: list[_Heard] = []
         while hearer.listen(stop) < stop:
             row, of_bar, wish, error = hearer.news[0]
@@ -126,9 +128,8 @@ class Rider:
         assert rows is not None
         at = np.array([one.row for one in heard], np.int64)
         targets = np.array([int(one.wish.target) for one in heard], np.int64)
-        found = legs_of(self.terms, start, rows, at, targets)
-        assert found is not None, "a part of columns that fit"
-        legs = found[0]
+        assert self._scales is not None, "the numbers of this window fit"
+        legs, _ = legs_of(self.terms, start, self._scales, rows, at, targets)
         price = account.markets[lane.market].price
         assert price is not None, "an account that is open has seen a price"
         stretch = TradeStretch(
@@ -179,8 +180,8 @@ def _said(heard: list[_Heard], at: Ints, targets: Ints) -> Said:
 class _Guess(Watch):
     """What the account will come to, from signal to signal."""
 
-    def __init__(self, start: Start, terms: Terms, most: float) -> None:
-        super().__init__(None, terms, start, most)  # type: ignore[arg-type]
+    def __init__(self, start: Start, terms: Terms, scales: Scales) -> None:
+        super().__init__(None, terms, start, scales)  # type: ignore[arg-type]
 
     def fits(self, wish: Target, now: Candle, following: Candle) -> bool:
         return self._plain(wish, now, following)

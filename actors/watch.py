@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from decimal import Decimal, localcontext
-from math import inf, isfinite
+from math import isfinite
 
 from actors.account.money import EXACT, average_of, exact, fee_of
-from actors.account.terms import SAFE, Start, Terms
+from actors.account.terms import SAFE, Scales, Start, Terms
 from actors.bot import same
 from actors.lane import Listener
 from actors.strategies import FLAT, Position, Target
@@ -16,17 +16,17 @@ from events.market import Candle
 class Watch:
     """`rows`, `targets` and `wishes` of the signals, after `run`; `error` is what the strategy raised.
 
-    Cash is only estimated here, never above what it is: what may come near a limit is not plain. `most`: see
-    `actors.account.terms.Scales`.
+    Cash is only estimated here, never above what it is: what may come near a limit is not plain. `scales`: of the
+    prices that there may be.
     """
 
-    def __init__(self, listener: Listener, terms: Terms, start: Start, most: float) -> None:
+    def __init__(self, listener: Listener, terms: Terms, start: Start, scales: Scales) -> None:
         self.rows: list[int] = []
         self.targets: list[int] = []
         self.wishes: list[Target] = []
         self.error: Exception | None = None
-        self._listener, self._terms, self._most = listener, terms, most
-        self._side, self._qty = start.side, start.position
+        self._listener, self._terms, self._scales = listener, terms, scales
+        self._side = start.side
         self._held, self._cost = start.position, start.cost
         self._cash = float(start.cash)
         self._size, self._money = terms.qty, start.cash  # exactly, where sizes depend on it
@@ -34,7 +34,7 @@ class Watch:
         self._slip, self._fee = float(terms.slippage), max(float(terms.taker), 0.0)
         if terms.slippage:
             self._tick = float(terms.tick)
-        self._volume = inf if terms.participation is None else float(terms.participation)
+        self._participation = None if terms.participation is None else float(terms.participation)
         self._notional_min = float(terms.notional_min) * SAFE
         self._before = 0  # the side before the newest signal
 
@@ -94,9 +94,10 @@ class Watch:
         if held:
             gained = held * (least if held > 0 else most)
             cash += gained - abs(held) * most * self._fee
-        if not -self._most < cash < self._most or self._volume * following.volume - self._lot < SAFE * (
-            abs(held) + full * abs(target)
-        ):
+        turned, part = abs(held) + full * abs(target), self._participation
+        if not -self._scales.most < cash < self._scales.most or turned * most >= self._scales.notional:
+            return False
+        if part is not None and part * following.volume - self._lot < SAFE * turned:
             return False
         if target:
             need = (full + self._lot) * most * (1 + self._fee) * SAFE + 1e-6

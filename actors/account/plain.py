@@ -17,7 +17,7 @@ from events.block import Columns, Floats, Ints
 
 from .money import ZERO, exact
 from .sizes import sizes_of
-from .terms import FEE, SAFE, Scales, Start, Terms, decimals_in, decimals_of, exponent, prices, scaled, scales_of
+from .terms import FEE, SAFE, Scales, Start, Terms, decimals_in, decimals_of, exponent, prices, scaled
 
 
 class Legs(msgspec.Struct, frozen=True):
@@ -55,10 +55,13 @@ class Legs(msgspec.Struct, frozen=True):
         return Legs(self.scales, *(getattr(self, name)[:end] for name in self.__struct_fields__[1:]))
 
 
-def legs_of(terms: Terms, start: Start, rows: Columns, signals: Ints, targets: Ints) -> tuple[Legs, int] | None:
-    """(the executions, how many of the signals certainly come to that); None where the numbers do not fit columns.
+def legs_of(
+    terms: Terms, start: Start, scales: Scales, rows: Columns, signals: Ints, targets: Ints
+) -> tuple[Legs, int]:
+    """(the executions, how many of the signals certainly come to that).
 
-    `signals`: rows on which a target (-1, 0, 1) was said, each other than the one before; row + 1 is a row, too.
+    `scales`: of prices among which are these. `signals`: rows on which a target (-1, 0, 1) was said, each other than
+    the one before; row + 1 is a row, too.
     """
     count = len(signals)
     sides = np.concatenate(([start.side], targets[:-1])) if count else targets
@@ -69,15 +72,9 @@ def legs_of(terms: Terms, start: Start, rows: Columns, signals: Ints, targets: I
     row = signals[signal] + 1
     side = np.where(exits, -sides[signal], targets[signal])
     opens = rows.open[row]
-    scales = scales_of(terms, start, opens)
-    if scales is None:
-        return None
     known = (signal, exits, row, side)
     if terms.fraction:
-        sized = sizes_of(terms, start, scales, rows, signals, targets)
-        if sized is None or (scales_of(terms, start, opens, float(sized.max(initial=0)) / 10**scales.lots)) is None:
-            return None
-        qty = sized[some]
+        qty = sizes_of(terms, start, scales, rows, signals, targets)[some]
     else:
         qty = np.full(len(row), scaled(terms.qty, scales.lots))
         if start.side and len(row):
@@ -135,7 +132,7 @@ def _certain(terms: Terms, start: Start, legs: Legs, rows: Columns, signals: Int
     fine = (need * SAFE + 1e-6 <= before) & (qty * close * SAFE + 1e-6 <= whole + held * close)
     fine &= (qty * close >= float(terms.notional_min) * SAFE) & (legs.qty > 0)
     fine |= legs.exits
-    fine &= np.abs(money) < scales.most
+    fine &= (np.abs(money) < scales.most) & (qty * (legs.price / 10.0**scales.places) < scales.notional)
     if terms.participation is not None:
         taken = np.where(first, qty, qty + np.concatenate(([0.0], qty[:-1])))
         fine &= taken * SAFE <= rows.volume[legs.row] * float(terms.participation) - float(terms.lot)

@@ -8,19 +8,16 @@ import numpy as np
 
 from events.block import Columns, Ints
 
-from .terms import FEE, WIDEST, Scales, Start, Terms, decimals_in, decimals_of, prices, scaled
+from .terms import FEE, WIDEST, Scales, Start, Terms, decimals_in, prices, scaled
 
 
-def sizes_of(terms: Terms, start: Start, scales: Scales, rows: Columns, signals: Ints, targets: Ints) -> Ints | None:
+def sizes_of(terms: Terms, start: Start, scales: Scales, rows: Columns, signals: Ints, targets: Ints) -> Ints:
     """(2 x signals,): what leaves and what enters at each, as `Legs.qty` has it; 0 from where on nothing can be bought.
 
-    One signal after the other, in integers. None where the closes have more decimals than the sums.
+    One signal after the other, in integers.
     """
-    closes, digits, count = rows.close[signals], scales.digits, len(signals)
-    fine = decimals_of(closes)
-    if fine is None or digits < scales.lots + fine:
-        return None
-    marks = np.rint(closes * 10.0**fine).astype(np.int64).tolist()
+    digits, count, fine = scales.digits, len(signals), scales.raw
+    marks = np.rint(rows.close[signals] * 10.0**fine).astype(np.int64).tolist()
     buys, sells = (prices(terms, scales, rows.open[signals + 1], np.full(count, side)).tolist() for side in (1, -1))
     parts = decimals_in(terms.fraction)
     part, lot = scaled(terms.fraction, parts), scaled(terms.lot, scales.lots)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from math import inf
 
 import msgspec
 import numpy as np
@@ -85,52 +86,54 @@ def start_of(state: AccountState, book: Book, wanted: float) -> Start | None:
 
 
 class Scales(msgspec.Struct, frozen=True):
-    """Decimals of the integers: of opens as written, of quantities, of prices paid, and of sums of money."""
+    """Decimals of the integers: of prices as written, of quantities, of prices paid, and of sums of money.
+
+    `most`: cash and cost must stay below this, and each notional below `notional`, or they do not fit 64 bits.
+    """
 
     raw: int
     lots: int
     places: int
     digits: int
-
-    @property
-    def most(self) -> float:
-        """Cash and cost must stay below this."""
-        return WIDEST / 4 / 10.0**self.digits
+    most: float
+    notional: float
 
 
 class Range(msgspec.Struct, frozen=True):
-    """What is to be known of prices: the decimals of the shortest texts of opens, and their highest and lowest."""
+    """What is to be known of prices: the decimals of their shortest texts, and the highest and lowest."""
 
     raw: int
     highest: float
     lowest: float
 
 
-def range_of(opens: Floats) -> Range | None:
-    """None where their texts are too long."""
-    raw = decimals_of(opens)
-    if raw is None:
+def range_of(opens: Floats, closes: Floats) -> Range | None:
+    """Of the opens that are paid, with the decimals of the closes that sizes are reckoned with. None where texts are
+    too long."""
+    raw, other = decimals_of(opens), decimals_of(closes)
+    if raw is None or other is None:
         return None
-    return Range(raw, float(opens.max()), float(opens.min())) if len(opens) else Range(raw, 0.0, 1e300)
+    raw = max(raw, other)
+    if max(opens.max(initial=0.0), closes.max(initial=0.0)) * 10.0**raw >= 2**53:
+        return None
+    highest, lowest = (float(opens.max()), float(opens.min())) if len(opens) else (0.0, inf)
+    return Range(raw, highest, lowest)
 
 
-def scales_of(terms: Terms, start: Start, opens: Floats | Range, qty: float | None = None) -> Scales | None:
-    """None where the numbers do not fit columns. `qty`: the largest there is, where it is not that of the terms."""
-    seen = opens if isinstance(opens, Range) else range_of(opens)
+def scales_of(terms: Terms, start: Start, seen: Range | None) -> Scales | None:
+    """None where the numbers do not fit columns. What fits a range of prices fits every part of it."""
     if seen is None or (terms.slippage and seen.lowest < float(terms.tick)):
         return None
     lots = max(decimals_in(terms.lot), decimals_in(start.position))
     places = max(seen.raw, decimals_in(terms.tick)) if terms.slippage else seen.raw
-    found = Scales(seen.raw, lots, places, max(lots + places, FEE, decimals_in(start.cash), decimals_in(start.cost)))
-    most = max(float(terms.qty) if qty is None else qty, abs(float(start.position)))
+    digits = max(lots + places, FEE, decimals_in(start.cash), decimals_in(start.cost))
+    most, rate = WIDEST / 4 / 10.0**digits, decimals_in(terms.taker)
+    notional = min(most, WIDEST / 2 / (abs(float(terms.taker)) * 10.0 ** (lots + places + rate) or 1.0))
     price = seen.highest * (1 + float(terms.slippage)) + float(terms.tick)
-    fine = lots + places + decimals_in(terms.taker)
-    wide = (
-        (abs(float(start.cash)) + abs(float(start.cost)) + most * price) * 4 * 10.0**found.digits,
-        most * price * abs(float(terms.taker)) * 10.0**fine * 2,
-        price * 10.0 ** (seen.raw + decimals_in(terms.slippage) + decimals_in(terms.tick)) * 2,
-    )
-    return found if max(wide) < WIDEST else None
+    wide = price * 10.0 ** (seen.raw + decimals_in(terms.slippage) + decimals_in(terms.tick)) * 2
+    if wide >= WIDEST or abs(float(start.cash)) + abs(float(start.cost)) >= most:
+        return None
+    return Scales(seen.raw, lots, places, digits, most, notional)
 
 
 def decimals_of(values: Floats) -> int | None:

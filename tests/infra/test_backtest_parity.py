@@ -177,6 +177,24 @@ def test_plain_trading_in_stretches(
     )
 
 
+@pytest.mark.parametrize("places", [3, 5, 7])
+@pytest.mark.parametrize("cash", ["1000", "1e9", "1e12"])
+@pytest.mark.parametrize("often", [20, 200])
+def test_sizes_of_numbers_with_many_digits(places: int, cash: str, often: int) -> None:
+    """Few signals at round prices amid closes with more decimals; quantities and money too large for columns."""
+    rows = walk(places, 400)
+    prices = (np.round(getattr(rows, name) * 0.0113, places) for name in ("open", "high", "low", "close"))
+    fine = Columns(rows.ts, *prices, rows.volume)
+    account = AccountPlan(
+        cash=Decimal(cash), fees=Fees(taker=Decimal("0.0000123")), fills=FillModel(participation=None)
+    )
+    for strategy in ("PlainDice", "Watchful"):
+        assert_parity(
+            f"tests.infra.columnar:{strategy}", fine, params={"seed": places, "often": often}, account=account,
+            sizing=Sizing(method="fraction", value=Decimal("0.333")), windows=(400,),
+        )  # fmt: skip
+
+
 def test_most_of_plain_trading_goes_in_stretches(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = 0
 
