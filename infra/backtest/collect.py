@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from decimal import localcontext
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from events import subjects
 from events.block import Floats, Ints
 from events.bulk import feed_ids, passed_on
 from events.control import Quarantined
-from events.decision import Recorded
+from events.decision import Decision, Recorded
 from events.digest import Digest
 from events.fact import Fact, kind
 from events.market import Candle, CandleBackfilled, CandleRevised, DataFlagged, GapFound
@@ -132,6 +132,11 @@ def _curve(money: Money, grid: _Grid, marks: Mapping[str, Marks]) -> Curve:
     return money.curve(grid.ts, marks)
 
 
+class Player(Protocol):
+    def feed(self, actor: str, message: Decision) -> None: ...
+    def play(self, window: Any) -> None: ...
+
+
 class Collector:
     """Show it every entry in tape order but those that `passed` tells in columns.
 
@@ -180,8 +185,22 @@ class Collector:
             if handle is not None:
                 handle(entry.actor, fact)
 
+    def drive(self, run: Player, parts: Iterable[Any], progress: Callable[[int], None] | None) -> None:
+        """Plays windows, and messages between them. `progress` is told how many rows and messages are done."""
+        done = 0
+        for part in parts:
+            if isinstance(part, tuple):
+                with self._between():
+                    run.feed(part[1], part[2])
+                done += 1
+            else:
+                run.play(part)
+                done += sum(len(rows.ts) for rows in part.values())
+            if progress is not None:
+                progress(done)
+
     @contextmanager
-    def between(self) -> Iterator[None]:
+    def _between(self) -> Iterator[None]:
         """While a message between windows is dealt with: nobody but entries tells of symbols then."""
         columnar, self._columnar = self._columnar, frozenset()
         yield

@@ -123,17 +123,7 @@ def play(
     if set(express.feeds) != {subjects.feed(one.venue, one.symbol) for one in plan.symbols}:
         collector = Collector(plan, digest=digest)
         run = _Plain(plan, Lockstep(made, collector))
-    done = 0
-    for part in parts:
-        if isinstance(part, tuple):
-            with collector.between():
-                run.feed(part[1], part[2])
-            done += 1
-        else:
-            run.play(part)
-            done += sum(map(len, part.values()))
-        if progress is not None:
-            progress(done)
+    collector.drive(run, parts, progress)
     return collector.result(close_last)
 
 

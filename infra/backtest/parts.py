@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -43,12 +44,16 @@ def parts(
     if not close_last:
         yield from found
         return
-    yield from _closing(found, max((timeframe.micros(one.base) for one in plan.symbols), default=0))
+    yield from closing(plan, found)
 
 
-def _closing(found: Iterable[Window], length: int) -> Iterator[Window | Stamped]:
-    """Only what may hold the last bar of the slowest symbol is held back."""
-    held: deque[Window] = deque()
+def closing(plan: Plan, found: Iterable[Any]) -> Iterator[Any]:
+    """Windows of candles or of trades, with the command to flatten before the last bar of the slowest symbol.
+
+    Only what may hold that bar is held back.
+    """
+    length = max((timeframe.micros(one.base) for one in plan.symbols), default=0)
+    held: deque[Any] = deque()
     newest = 0
     for window in found:
         newest = max(newest, _newest(window))
@@ -58,13 +63,14 @@ def _closing(found: Iterable[Window], length: int) -> Iterator[Window | Stamped]
     if not newest:
         return
     cutoff = newest - length
-    for window in held:
-        yield {feed: rows[: int(np.searchsorted(rows.ts, cutoff, "right"))] for feed, rows in window.items()}
+    cuts = [{feed: int(np.searchsorted(rows.ts, cutoff, "right")) for feed, rows in window.items()} for window in held]
+    for window, cut in zip(held, cuts, strict=True):
+        yield {feed: rows[: cut[feed]] for feed, rows in window.items()}
     fact = RestrictTrading("*", cutoff, "backtest", "flatten", "the data end with the next bar")
     yield cutoff, subjects.COMMAND, command(fact, cutoff)
-    for window in held:
-        yield {feed: rows[int(np.searchsorted(rows.ts, cutoff, "right")) :] for feed, rows in window.items()}
+    for window, cut in zip(held, cuts, strict=True):
+        yield {feed: rows[cut[feed] :] for feed, rows in window.items()}
 
 
-def _newest(window: Window) -> int:
-    return max((int(rows.ts[-1]) for rows in window.values() if len(rows)), default=0)
+def _newest(window: Mapping[str, Any]) -> int:
+    return max((int(rows.ts[-1]) for rows in window.values() if len(rows.ts)), default=0)

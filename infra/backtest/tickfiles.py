@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -13,12 +12,11 @@ from numpy.typing import NDArray
 from actors.plan import Plan
 from actors.symbol.tradecolumns import Trades, rising
 from actors.ticks import Window
-from events import subjects, timeframe
+from events import subjects
 from events.block import Floats, Ints
-from events.control import RestrictTrading
-from events.feed import command
 from infra.backtest import data, ticks
 from infra.backtest.data import MarketFile
+from infra.backtest.parts import closing
 from infra.session.market import Stamped
 
 ROWS = 65_536
@@ -62,7 +60,7 @@ def parts(
     for one in files:
         yield from data.refused(one)
     found = windows(files, start=start, end=end, rows=rows)
-    yield from _closing(plan, found) if close_last else found
+    yield from closing(plan, found) if close_last else found
 
 
 def windows(
@@ -147,29 +145,3 @@ def _crowded(ts: Ints) -> list[int]:
     crowded[:-1] |= same
     found: list[int] = np.flatnonzero(crowded).tolist()
     return found
-
-
-def _closing(plan: Plan, found: Iterable[dict[str, Rows]]) -> Iterator[dict[str, Rows] | Stamped]:
-    """Only what may lie in the last bar of the slowest symbol is held back."""
-    length = max((timeframe.micros(one.base) for one in plan.symbols), default=0)
-    held: deque[dict[str, Rows]] = deque()
-    newest = 0
-    for window in found:
-        newest = max(newest, _newest(window))
-        held.append(window)
-        while held and _newest(held[0]) <= newest - length:
-            yield held.popleft()
-    if not newest:
-        return
-    cutoff = newest - length
-    cuts = [{feed: int(np.searchsorted(rows.ts, cutoff, "right")) for feed, rows in window.items()} for window in held]
-    for window, cut in zip(held, cuts, strict=True):
-        yield {feed: rows[: cut[feed]] for feed, rows in window.items()}
-    fact = RestrictTrading("*", cutoff, "backtest", "flatten", "the data end with the next bar")
-    yield cutoff, subjects.COMMAND, command(fact, cutoff)
-    for window, cut in zip(held, cuts, strict=True):
-        yield {feed: rows[cut[feed] :] for feed, rows in window.items()}
-
-
-def _newest(window: dict[str, Rows]) -> int:
-    return max((int(rows.ts[-1]) for rows in window.values() if len(rows)), default=0)

@@ -46,17 +46,7 @@ def play_trades(
     """
     collector = TradeCollector(plan, digest=digest)
     run = Ticks(deciders(plan), collector, collector.ended, collector.traded)
-    done = 0
-    for part in parts:
-        if isinstance(part, tuple):
-            with collector.between():
-                run.feed(part[1], part[2])
-            done += 1
-        else:
-            run.play(part)
-            done += sum(len(rows.ts) for rows in part.values())
-        if progress is not None:
-            progress(done)
+    collector.drive(run, parts, progress)
     return collector.result(close_last)
 
 
