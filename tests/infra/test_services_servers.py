@@ -84,7 +84,7 @@ async def test_a_replicated_stream_survives_the_loss_of_one_server(tmp_path: Pat
         client = await nats.connect(list(cluster.urls), max_reconnect_attempts=-1, reconnect_time_wait=0.1)
         jetstream = client.jetstream()
         await jetstream.add_stream(name="kept", subjects=["kept"], num_replicas=3)
-        await jetstream.publish("kept", b"1")
+        assert await _published(client, b"1") == 1
         leader = (await jetstream.stream_info("kept")).cluster
         assert leader is not None
         lost = next(server for server in cluster.servers if server.name == leader.leader)
