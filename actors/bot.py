@@ -61,7 +61,8 @@ class BotDecider:
     """From candles to the position a bot wants; and from trades, where `symbol` makes its bars of them and the strategy
     has `on_trade`."""
 
-    version = 1
+    logic = 1
+    """The version of what is here; `version` is this and the strategy's."""
 
     def __init__(self, plan: BotPlan, symbol: SymbolPlan | None = None) -> None:
         self.plan = plan
@@ -72,6 +73,7 @@ class BotDecider:
         # Created once here, so that a wrong name or parameter is known before anything runs.
         strategy = type(create(plan.strategy, plan.params))
         self._strategy_version = strategy.version
+        self.version = f"{self.logic}.{strategy.version}"
         self.feed = subjects.feed(plan.venue, plan.symbol)
         # What a trade must be to count, as for the symbol's own actor: feeds are raw. None: it hears no trades.
         self.door: symbol_rules.Rules | None = None
@@ -200,7 +202,7 @@ class BotDecider:
                 )  # fmt: skip
                 state.asked, state.undone = fact.ts, False
             case BotStarted():
-                state.started = True
+                state.started = fact.version == self._strategy_version
             case BotPaused():
                 state.paused = True
             case BotResumed():

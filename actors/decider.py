@@ -19,7 +19,8 @@ class Decider(Protocol[S]):
     """
 
     actor: str
-    version: int
+    version: str
+    """Raised by hand when the same entries would be answered otherwise than before; every claim records it."""
     inbox: tuple[str, ...]
     """Patterns relative to the tape, such as `market.binance.BTC-USDT.>`."""
 

@@ -6,6 +6,7 @@ from collections import deque
 from typing import Any
 
 from actors.decider import Decider, Poison
+from events.control import ActorClaimed
 from events.decision import Decision, Recorded, derived
 
 
@@ -13,10 +14,11 @@ class Seat:
     """Give it every entry of its inbox in tape order; it answers with the decision to append, if there is one.
 
     `version` is the sequence of the actor's last message; `at` that of the last entry it has dealt with; `stood_at`
-    that of the decision which that entry had caused before (0: none had).
+    that of the decision which that entry had caused before (0: none had). `since` is the sequence of the claim with
+    which the version that claimed last (`claimant`) took over from another one; 0 where there was no other.
     """
 
-    __slots__ = ("actor", "at", "decider", "epoch", "recorded", "state", "stood_at", "version")
+    __slots__ = ("actor", "at", "claimant", "decider", "epoch", "recorded", "since", "state", "stood_at", "version")
 
     def __init__(self, decider: Decider[Any]) -> None:
         self.decider = decider
@@ -26,6 +28,8 @@ class Seat:
         self.at = 0
         self.stood_at = 0
         self.epoch = 0
+        self.claimant = ""
+        self.since = 0
         self.recorded: deque[Recorded] = deque()
 
     def recall(self, own: Recorded) -> None:
@@ -34,6 +38,15 @@ class Seat:
         self.epoch = max(self.epoch, own.epoch)
         if own.decision.by:
             self.recorded.append(own)
+        elif isinstance(first := own.decision.facts[0], ActorClaimed):
+            self.claimed(own.seq, first.version)
+
+    def claimed(self, seq: int, version: str) -> None:
+        """A claim stands at `seq`. What another version has decided stays; what it has not, this one never does."""
+        self.version = seq
+        if self.claimant and version and version != self.claimant:
+            self.since = seq
+        self.claimant = version or self.claimant
 
     def react(self, entry: Recorded) -> Decision | None:
         """Deals with an entry. A decision that stands on the tape already is taken, and nothing is returned."""
@@ -41,9 +54,14 @@ class Seat:
             return None
         decider, state = self.decider, self.state
         try:
+            if self.since:
+                self._take_unheard(entry)
             decider.observe(state, entry)
             known = self._known(entry) if self.recorded else None
-            facts = known.decision.facts if known is not None else decider.decide(state, entry)
+            if known is not None:
+                facts = known.decision.facts
+            else:
+                facts = decider.decide(state, entry) if entry.seq > self.since else ()
             for fact in facts:
                 decider.evolve(state, fact)
         except Poison:
@@ -53,6 +71,13 @@ class Seat:
         self.at = entry.seq
         self.stood_at = known.seq if known is not None else 0
         return derived(self.actor, entry, facts) if facts and known is None else None
+
+    def _take_unheard(self, entry: Recorded) -> None:
+        """What an earlier version decided because of entries that this one does not hear."""
+        before = min(entry.seq, self.since)
+        while self.recorded and self.recorded[0].decision.cause < before:
+            for fact in self.recorded.popleft().decision.facts:
+                self.decider.evolve(self.state, fact)
 
     def _known(self, entry: Recorded) -> Recorded | None:
         """The recorded decision that `entry` caused. Decisions stand in the order of their causes."""

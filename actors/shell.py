@@ -17,8 +17,8 @@ from typing import Any, NamedTuple, Protocol
 from actors.decider import Decider, Poison
 from actors.dispatch import Dispatch
 from actors.seat import Seat
-from events.control import ActorClaimed
-from events.decision import Decision, Recorded, digest_of
+from events.decision import Decision, Recorded
+from events.feed import claimed
 from events.tape import LostRace, Tape
 
 OPEN_MAX = 1_000  # causes of decisions that are not on the tape yet; far above what a bus in health has in flight
@@ -111,9 +111,10 @@ class Host:
         for _ in range(CLAIMS_MAX):
             seat.epoch += 1
             writer = f"{socket.gethostname()}/{os.getpid()}/{uuid.uuid4().hex}"
-            claim = Decision(digest_of(writer.encode()), 0, "", 0, (ActorClaimed(seat.actor, seat.epoch, writer),))
+            claim = claimed(seat.actor, seat.epoch, writer, seat.decider.version)
             try:
-                seat.version = await self._tape.append(seat.actor, claim, expected=seat.version, epoch=seat.epoch)
+                seq = await self._tape.append(seat.actor, claim, expected=seat.version, epoch=seat.epoch)
+                seat.claimed(seq, seat.decider.version)
                 return
             except LostRace as race:
                 lost = race

@@ -22,7 +22,9 @@ from .tradebytes import decision_words
 Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
 """Turns the fields of one version (without `type`) into those of the next."""
 
-UPCASTERS: Mapping[tuple[str, int], Upcaster] = {}
+UPCASTERS: Mapping[tuple[str, int], Upcaster] = {
+    ("actor-claimed", 1): lambda fields: {**fields, "version": ""},
+}
 """By (kind, version) of what it reads; the result is that kind at version + 1."""
 
 
@@ -31,6 +33,21 @@ _SINGLE: Mapping[type[Fact], Callable[[str, str, int, Any], bytes]] = {Candle: c
 
 class MalformedFact(ValueError):
     """Bytes that are no decision of known facts; the message says which tag or field is wrong."""
+
+
+class Upcast(Decision, frozen=True, gc=False):
+    """A decision with facts of an older version; `before`: how they all stand on the tape. Equal by what it says."""
+
+    before: tuple[Any, ...] = ()
+
+    def __eq__(self, other: object) -> bool:
+        names = Decision.__struct_fields__
+        return isinstance(other, Decision) and all(getattr(self, name) == getattr(other, name) for name in names)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    __hash__ = None  # type: ignore[assignment]
 
 
 class Codec:
@@ -91,7 +108,15 @@ class Codec:
             found = self._decode_slowly(data, error)
         if not found.facts:
             raise MalformedFact("a decision without facts")
+        if isinstance(found, Upcast):
+            return found
         return Decision(found.id, found.cause, found.by, found.ts, found.facts)
+
+    def content_id(self, actor: str, decision: Decision) -> str:
+        """The id of a message without a cause, by its content; of an older version's by the content that it had."""
+        if isinstance(decision, Upcast):
+            return digest_of(self._encode((actor, "", decision.ts, decision.before)))
+        return digest_of(self.canonical(actor, Decision("", 0, "", decision.ts, decision.facts)))
 
     def decode_or_unreadable(self, subject: str, data: bytes) -> Decision:
         """As `decode`, but bytes that are no decision become the fact Unreadable, so that an actor can say so."""
@@ -110,10 +135,10 @@ class Codec:
             raise MalformedFact(f"not a decision: {first}") from first
         facts = tuple(self._current(one) for one in raw["facts"])
         try:
-            head = msgspec.convert({**raw, "facts": []}, self._shape)
+            head: Any = msgspec.convert({**raw, "facts": []}, self._shape)
         except msgspec.ValidationError as error:
             raise MalformedFact(str(error)) from error
-        return msgspec.structs.replace(head, facts=facts)
+        return Upcast(head.id, head.cause, head.by, head.ts, facts, tuple(raw["facts"]))
 
     @staticmethod
     def _loads(data: bytes) -> Any:

@@ -15,15 +15,17 @@ class SessionStarted(Fact, frozen=True, tag="session-started/1"):
     hash: str
 
 
-class ActorClaimed(Fact, frozen=True, tag="actor-claimed/1"):
+class ActorClaimed(Fact, frozen=True, tag="actor-claimed/2"):
     """A writer took an actor over: `epoch` is one more than the last, and fences earlier writers out.
 
-    `writer` tells two processes apart that claim at the same time: only one of their claims can stand.
+    `writer` tells two processes apart that claim at the same time: only one of their claims can stand. `version` is
+    that of the decider which decides from here on ('': of a time when claims did not say).
     """
 
     actor: str
     epoch: int
     writer: str
+    version: str
 
 
 class ActorHalted(Fact, frozen=True, tag="actor-halted/1"):

@@ -48,7 +48,7 @@ class Source(msgspec.Struct, frozen=True):
 class AccountDecider:
     """One paper account with its bots and their symbols."""
 
-    version = 1
+    version = "1"
 
     def __init__(self, plan: AccountPlan, symbols: tuple[SymbolPlan, ...], bots: tuple[BotPlan, ...]) -> None:
         self.actor = subjects.account(plan.name)

@@ -35,7 +35,7 @@ class SymbolDecider:
     timeframes are no multiples of its base, or with an unknown source, convention or calendar.
     """
 
-    version = 1
+    version = "1"
 
     def __init__(self, plan: SymbolPlan, jump: float = 0.5) -> None:
         self.plan = plan

@@ -28,6 +28,14 @@ async def verify(context: Context) -> int:
         rows.insert(
             3, ("still to be decided", f"{verdict.undecided:,} (the session ended before; the next one decides)")
         )
+    if verdict.taken:
+        rows.insert(
+            3,
+            (
+                "decided by other versions",
+                f"{verdict.taken:,} (taken as they stand)",
+            ),
+        )
     different = verdict.difference is not None
     said = f"DIFFERENT at {verdict.difference}" if different else "Every decision is what its causes lead to."
     screen.result({"tape": tape.name, "same": not different, **msgspec.to_builtins(verdict)}, pairs(rows), said)

@@ -22,7 +22,7 @@ from infra.cli.screen import pairs
 from infra.cli.tailing import as_json
 from infra.cli.values import clock, moment, named
 from infra.cli.words import line
-from infra.session.audit import Auditor, Difference, plan_on
+from infra.session.audit import Auditor, Difference, auditor_of
 from infra.tapes.jetstream import JetStreamTape
 
 _encode = msgspec.json.Encoder(decimal_format="string").encode
@@ -79,7 +79,7 @@ async def replay(context: Context, point: Point) -> int:
         raise Failure("--to and --at contradict each other: give one of them")
     until = moment(point.at) if point.at is not None else None
     async with looking(config) as (tape, _):
-        auditor = Auditor(await plan_on(tape))
+        auditor = await auditor_of(tape)
         state = Replayed(point.actor, point.why)
         with screen.progress("deriving again", await tape.end()) as advance:
             different = await _derive(tape, auditor, state, point, until, advance)

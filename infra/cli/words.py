@@ -106,7 +106,7 @@ def _session(f: control.SessionStarted) -> str:
 
 
 def _claimed(f: control.ActorClaimed) -> str:
-    return f"epoch {f.epoch} by {f.writer.rpartition('/')[0]}"
+    return f"epoch {f.epoch}, version {f.version or 'unknown'}, by {f.writer.rpartition('/')[0]}"
 
 
 def _quarantined(f: control.Quarantined) -> str:

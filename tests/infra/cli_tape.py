@@ -18,9 +18,8 @@ from actors.lockstep import Lockstep
 from actors.plan import BotPlan, Plan, Sizing, SymbolPlan
 from actors.roster import deciders
 from events import subjects
-from events.control import ActorClaimed
-from events.decision import Decision, Recorded, digest_of
-from events.feed import observed
+from events.decision import Decision, Recorded
+from events.feed import claimed, observed
 from events.market import Candle
 from events.timeframe import MINUTE
 from infra.session.opening import record_plan
@@ -89,8 +88,7 @@ class Cli:
         try:
             await record_plan(tape, PLAN, START)
             for seat in loop.seats:
-                claim = ActorClaimed(seat.actor, 1, f"test/1/{seat.actor}")
-                made = Decision(digest_of(claim.writer.encode()), 0, "", 0, (claim,))
+                made = claimed(seat.actor, 1, f"test/1/{seat.actor}", seat.decider.version)
                 await tape.append(seat.actor, made, expected=0, epoch=1)
             loop.end = await tape.end()
             for message in _market(candles):

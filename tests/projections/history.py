@@ -44,7 +44,7 @@ class History:
 
     def begin(self) -> None:
         self.put("session.plan", c.SessionStarted(self.ts, {"symbols": list(SYMBOLS), "nested": {"a": 1.5}}, "h"))
-        self.put("account.main", c.ActorClaimed("account.main", 1, "host/1"), ts=0)
+        self.put("account.main", c.ActorClaimed("account.main", 1, "host/1", "1"), ts=0)
         self.put("account.main", c.AccountOpened("main", self.ts, "USDT", "100000"))
         for symbol in SYMBOLS:
             bot = f"bot-{symbol}"
