@@ -136,7 +136,7 @@ class Auditor:
         if difference is not None:
             return difference
         self.digest.add(entry.actor, entry.decision)
-        if (entry.seq, self._version(entry)) in self._past.claims.get(entry.actor, ()):
+        if (entry.seq, self._version(entry)) in self._past.claims.get(entry.actor, ())[1:]:
             # What the last version left undecided, the next one never decides.
             self._due[entry.actor].clear()
             self._versions(next(seat for seat in self._seats if seat.actor == entry.actor), entry.seq)
