@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 ARGS ?=
 
-.PHONY: run test check parity bench bench-peers clean
+.PHONY: run test check parity chaos bench bench-peers clean
 
 run: $(VENV)/.run          ## Start everything and watch bots trade on paper: make run ARGS="--for 30s"
 	@$(BIN)/tape run $(ARGS)
@@ -20,6 +20,9 @@ check: $(VENV)/.test       ## Style and types
 
 parity: $(VENV)/.test      ## Live equals backtest on the full recorded files, with five kills on the way
 	$(BIN)/python -m scripts.parity $(ARGS)
+
+chaos: $(VENV)/.test       ## A thousand faults on bus, database, Ray, session and disks; then the same digest and tables
+	$(BIN)/python -m scripts.chaos $(ARGS)
 
 bench: $(VENV)/.test       ## How fast everything is, against floors of this machine
 	$(BIN)/python -m scripts.bench $(ARGS)

@@ -92,7 +92,7 @@ class Bus:
     async def ask(self, what: str, body: Any = None, *, timeout_s: float = API_TIMEOUT_S) -> Any:
         """One request to `$JS.API.<what>`. Raises ApiError, or one of BusTrouble."""
         payload = b"" if body is None else msgspec.json.encode(body)
-        answer = await self.client.request(f"$JS.API.{what}", payload, timeout=timeout_s)
+        answer = await self.client.ask_directly(f"$JS.API.{what}", b"", payload, timeout_s)
         found = msgspec.json.decode(answer.data)
         if error := found.get("error"):
             raise ApiError(what, error.get("err_code", 0), error.get("description", ""))

@@ -19,7 +19,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
-_NEEDED = ("_process_msg", "_read_loop", "_send_command", "_flusher")
+_NEEDED = ("_process_msg", "_process_op_err", "_read_loop", "_send_command", "_flusher")
 if missing := [name for name in _NEEDED if not hasattr(Client, name)]:
     raise ImportError(f"this nats-py has no {', '.join(missing)}: install the version in infra/pins/constraints.txt")
 
@@ -34,6 +34,10 @@ class Delivery(NamedTuple):
 
 
 Handler = Callable[[Delivery], None]
+
+
+class AnswerLost(nats.errors.Error):
+    """A request may have arrived; its answer never will."""
 
 
 class TapeClient(Client):
@@ -72,7 +76,8 @@ class TapeClient(Client):
         answer: asyncio.Future[Delivery] = loop.create_future()
         self._answers[token] = answer
         timer = loop.call_later(timeout_s, _expire, answer)
-        line = f"HPUB {subject} {self._answers_at}.{token} {len(headers)} {size}\r\n".encode()
+        sizes = f"{len(headers)} {size}" if headers else size
+        line = f"{'HPUB' if headers else 'PUB'} {subject} {self._answers_at}.{token} {sizes}\r\n".encode()
         try:
             if not self._write(line + headers + body + b"\r\n"):
                 await self._send_command(line + headers + body + b"\r\n")  # kept for when it is connected again
@@ -93,6 +98,13 @@ class TapeClient(Client):
             self._transport.writelines(pending)
         self._transport.write(command)
         return True
+
+    async def _process_op_err(self, e: Exception) -> None:
+        """What was asked over the connection that is lost will not be answered: whoever waits asks again at once."""
+        for answer in self._answers.values():
+            if not answer.done():
+                answer.set_exception(AnswerLost("the connection was lost before the answer came"))
+        await super()._process_op_err(e)
 
     def _answered(self, found: Delivery) -> None:
         waiting = self._answers.get(found.subject[len(self._answers_at) + 1 :])

@@ -1,0 +1,284 @@
+"""The faults: each hits something that is there, says what it was, and returns when nothing is held back any more."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+
+from scripts.chaos.observer import Observer
+from scripts.chaos.proxy import Chooser, Proxy, Way, is_append
+from scripts.chaos.stack import Stack, alive, killed, name, state, until, words
+from scripts.parity import kill_everything
+
+SKIP_MAX = 40  # messages that pass before the one that is meant: some market facts
+DEATH_S = 10.0  # until a killed process is gone: the kernel needs milliseconds, a busy machine more
+THERE_S = 120.0  # until there is something to hit: a session that starts on a busy machine takes that long
+
+
+class Missed(Exception):
+    """There was nothing to hit, so it is no fault."""
+
+
+class Place(msgspec.Struct):
+    """Where faults happen."""
+
+    stack: Stack
+    seen: Observer
+    chance: random.Random
+
+
+Fault = Callable[[Place], Awaitable[str]]
+
+
+class Kind(msgspec.Struct, frozen=True):
+    """`weight`: how often among all; `light` ones go together with others; `long` is left out of short campaigns."""
+
+    name: str
+    run: Fault
+    weight: float
+    light: bool = False
+    long: bool = False
+
+
+# Messages and connections
+
+
+def message(way: Way, chooser: Chooser, *, copies: int = 1, cut: bool = False, bus: bool = True) -> Fault:
+    """One message that is lost or doubled, or whose connection is cut in its place."""
+
+    async def run(place: Place) -> str:
+        proxy = place.stack.bus_proxy if bus else place.stack.database_proxy
+        hit = proxy.arm(way, chooser, copies=copies, cut=cut, skip=place.chance.randint(0, SKIP_MAX))
+        try:
+            async with asyncio.timeout(THERE_S):
+                return await hit
+        except TimeoutError:
+            hit.cancel()
+            raise Missed(f"no such message within {THERE_S:g} s") from None
+
+    return run
+
+
+async def _links(proxy: Proxy) -> list[Any]:
+    if not await until(lambda: proxy.links, THERE_S):
+        raise Missed("no connection to hit")
+    return list(proxy.links)
+
+
+def cut_one(bus: bool) -> Fault:
+    async def run(place: Place) -> str:
+        link = place.chance.choice(await _links(place.stack.bus_proxy if bus else place.stack.database_proxy))
+        link.cut()
+        return f"cut {link}"
+
+    return run
+
+
+async def cut_all(place: Place) -> str:
+    """Every connection to the bus, and no new ones for a while."""
+    proxy = place.stack.bus_proxy
+    links = await _links(proxy)
+    proxy.refusing = True
+    for link in links:
+        link.cut()
+    await asyncio.sleep(place.chance.uniform(0.0, 1.0))
+    proxy.refusing = False
+    return f"cut {len(links)} connections"
+
+
+def stall(bus: bool, longest_s: float, *, cut: bool) -> Fault:
+    """A connection on which nothing passes for a while; then it goes on, or turns out to be cut."""
+
+    async def run(place: Place) -> str:
+        link = place.chance.choice(await _links(place.stack.bus_proxy if bus else place.stack.database_proxy))
+        seconds = place.chance.uniform(0.1, longest_s)
+        link.flowing.clear()
+        await asyncio.sleep(seconds)
+        if cut:
+            link.cut()
+        link.flowing.set()
+        return f"held {link} for {seconds:.1f} s"
+
+    return run
+
+
+async def half_open(place: Place) -> str:
+    """A connection that is dead, of which neither end is told: its client has to find out by itself."""
+    links = [link for link in await _links(place.stack.bus_proxy) if link.name]
+    if not links:
+        raise Missed("no client has connected")
+    link = place.chance.choice(links)
+    link.flowing.clear()
+    return f"{link} is dead"
+
+
+# Processes
+
+
+async def _target(place: Place, kind: str) -> int:
+    """A living process of the session."""
+    found: list[int] = []
+
+    def there() -> bool:
+        found[:] = place.stack.session_pids(kind)
+        return bool(found)
+
+    if not await until(there, THERE_S):
+        raise Missed(f"no process {kind}")
+    return place.chance.choice(found)
+
+
+async def _kill(pid: int) -> str:
+    what = f"{pid} {name(pid)} {words(pid)[:60]}"
+    if not killed(pid) or not await until(lambda: not alive(pid), DEATH_S):
+        raise Missed(f"not there: {what}")
+    return what
+
+
+async def _stop(place: Place, pid: int, longest_s: float) -> str:
+    seconds = place.chance.uniform(0.1, longest_s)
+    what = f"{pid} {name(pid)} for {seconds:.1f} s"
+    if not killed(pid, signal.SIGSTOP):
+        raise Missed(f"not there: {what}")
+    try:
+        if not await until(lambda: state(pid) == "T", 1.0):
+            raise Missed(f"not stopped: {what}")
+        await asyncio.sleep(seconds)
+    finally:
+        killed(pid, signal.SIGCONT)
+    return what
+
+
+def kill(kind: str, *, ends_session: bool = False) -> Fault:
+    async def run(place: Place) -> str:
+        stack = place.stack
+        async with stack.session_lock:
+            pid = await _target(place, kind)
+            if not ends_session:
+                return await _kill(pid)
+            return await _session_ends(stack, lambda: _kill(pid))
+
+    return run
+
+
+def stop(kind: str, longest_s: float) -> Fault:
+    async def run(place: Place) -> str:
+        return await _stop(place, await _target(place, kind), longest_s)
+
+    return run
+
+
+async def _session_ends(stack: Stack, by: Callable[[], Awaitable[str]]) -> str:
+    """A fault that the session may end by; it has to be started again."""
+    starts = stack.starts
+    stack.ends_allowed += 1
+    try:
+        what = await by()
+        if not await until(lambda: stack.starts > starts, THERE_S):
+            raise RuntimeError(f"the session neither went on nor ended: {what}")
+        return what
+    finally:
+        stack.ends_allowed -= 1
+
+
+async def kill_session(place: Place) -> str:
+    """The session's own process; what it had started has to notice by itself."""
+    async with place.stack.session_lock:
+        child = place.stack.child
+        if child is None:
+            raise Missed("no session")
+        return await _session_ends(place.stack, lambda: _kill(child.pid))
+
+
+async def kill_all(place: Place) -> str:
+    """Everything at once: session, Ray, bus and database."""
+    stack = place.stack
+    async with stack.session_lock, stack.bus_lock, stack.database_lock:
+        child = stack.child
+        if child is None or child.poll() is not None:
+            raise Missed("no session")
+
+        async def everything() -> str:
+            count = kill_everything(child.pid)
+            await asyncio.gather(stack.bus.kill(), stack.database.kill())
+            return f"{count} processes and both servers"
+
+        what = await _session_ends(stack, everything)
+        await asyncio.gather(stack.bus.start(), stack.database.start())
+        return what
+
+
+async def stop_session(place: Place) -> str:
+    child = place.stack.child
+    if child is None:
+        raise Missed("no session")
+    return await _stop(place, child.pid, 2.0)
+
+
+def _amid_appends(place: Place, pid: int) -> asyncio.Future[str]:
+    """SIGKILL while an append is held between its writer and the server."""
+    return place.stack.bus_proxy.arm(
+        "up", is_append, skip=place.chance.randint(0, SKIP_MAX), act=lambda: os.kill(pid, signal.SIGKILL)
+    )
+
+
+async def kill_bus(place: Place) -> str:
+    stack = place.stack
+    async with stack.bus_lock:
+        pid = stack.bus.pid
+        if place.chance.random() < 0.5:
+            hit = _amid_appends(place, pid)
+            await asyncio.wait((hit,), timeout=THERE_S)
+            hit.cancel()
+        elif not killed(pid):
+            raise Missed("no nats-server")
+        if not await until(lambda: not alive(pid), DEATH_S):
+            raise Missed("nats-server was not hit")
+        await stack.bus.kill()
+        await asyncio.sleep(place.chance.uniform(0.0, 0.5))
+        await stack.bus.start()
+        return f"{pid} nats-server"
+
+
+async def stop_bus(place: Place) -> str:
+    async with place.stack.bus_lock:
+        return await _stop(place, place.stack.bus.pid, 2.0)
+
+
+async def kill_database(place: Place) -> str:
+    stack = place.stack
+    async with stack.database_lock:
+        what = await _kill(stack.database.pid)
+        await stack.database.kill()
+        await asyncio.sleep(place.chance.uniform(0.0, 0.5))
+        await stack.database.start()
+        return what
+
+
+async def stop_database(place: Place) -> str:
+    async with place.stack.database_lock:
+        return await _stop(place, place.stack.database.pid, 2.0)
+
+
+def backend(number: int) -> Fault:
+    """The projector's own process in PostgreSQL. SIGKILL takes all others down with it; SIGTERM ends one connection."""
+
+    async def run(place: Place) -> str:
+        async with place.stack.database_lock:
+            if not await until(lambda: any(map(alive, place.seen.backends)), THERE_S):
+                raise Missed("the projector is not connected")
+            pid = place.chance.choice([pid for pid in place.seen.backends if alive(pid)])
+            if number == signal.SIGSTOP:
+                return await _stop(place, pid, 2.0)
+            what = f"{pid} {words(pid)}"
+            if not killed(pid, number) or not await until(lambda: not alive(pid), DEATH_S):
+                raise Missed(f"not there: {what}")
+            return what
+
+    return run
