@@ -134,6 +134,17 @@ class StopSession(Fact, frozen=True, tag="stop-session/1"):
     reason: str
 
 
+class ArchiveSealed(Fact, frozen=True, tag="archive-sealed/1"):
+    """An archive holds everything up to the sequence `until`; `head` is its hash chain there, `ts` that append time.
+
+    It stands on the tape, where nobody can change it together with the archive.
+    """
+
+    ts: int
+    until: int
+    head: str
+
+
 class Quarantined(Fact, frozen=True, tag="quarantined/1"):
     """Input that could not be used, with its original bytes and where they came from. Nothing vanishes."""
 

@@ -40,6 +40,7 @@ def account(name: str) -> str:
 COMMAND = "command.operator"
 SESSION = "session.plan"
 SUPERVISOR = "supervisor.session"
+ARCHIVE = "archive.seal"
 CLAIMED = "actor-claimed"
 
 

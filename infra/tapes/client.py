@@ -89,6 +89,12 @@ class TapeClient(Client):
             raise nats.errors.NoRespondersError
         return found
 
+    async def publish_lines(self, lines: list[bytes]) -> None:
+        """Publishes whole commands of the protocol, many at once."""
+        command = b"".join(lines)
+        if not self._write(command):
+            await self._send_command(command)
+
     def _write(self, command: bytes) -> bool:
         """Hands a command to the socket after what is pending; false where there is no connection."""
         if not self.is_connected or self._transport is None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import base64
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import nats.errors
@@ -19,8 +19,12 @@ from events.tape import EVERYTHING, LostRace, TapeError
 
 from .bus import EPOCH, NO_MESSAGE, ApiError, Bus, BusTrouble
 from .client import Delivery, TapeClient
-from .reader import Reader, epoch_of
-from .stream import open_stream
+from .reader import Dropped, Reader, epoch_of, known_at_of
+from .stored import Stored, stored
+from .stream import Found, found, open_stream
+
+if TYPE_CHECKING:  # most tapes have all their messages in the stream
+    from infra.archive.past import Past
 
 log = logging.getLogger(__name__)
 
@@ -56,11 +60,16 @@ class OutcomeUnknown(TapeError):
 
 
 class JetStreamTape:
-    """Open it with `connect`. Appends and reads run over connections of their own, so neither waits for the other."""
+    """Open it with `connect`. Appends and reads run over connections of their own, so neither waits for the other.
 
-    def __init__(self, name: str, url: str, bus: Bus, replicas: int, patience_s: float, ack_s: float) -> None:
+    What was dropped from the stream behind an archive is read from there. Raises ArchiveError where that is away.
+    """
+
+    def __init__(self, name: str, url: str, bus: Bus, stream: Found, patience_s: float, ack_s: float) -> None:
         self.name = name
-        self.replicas = replicas
+        self.replicas = stream.replicas
+        self._stream = stream
+        self._past: Past | None = None
         self._url = url
         self._bus = bus
         self._reading: Bus | None = None
@@ -91,11 +100,16 @@ class JetStreamTape:
         bus = Bus(f"tape {name}")
         await bus.connect(url)
         try:
-            found = await open_stream(bus, name, replicas=replicas, create=create)
+            stream = await open_stream(bus, name, replicas=replicas, create=create)
         except BaseException:
             await bus.close()
             raise
-        return cls(name, url, bus, found, patience_s, ack_s)
+        return cls(name, url, bus, stream, patience_s, ack_s)
+
+    @property
+    def bus(self) -> Bus:
+        """The connection that appends and asks."""
+        return self._bus
 
     @property
     def client(self) -> TapeClient:
@@ -118,15 +132,14 @@ class JetStreamTape:
         # The epoch first: readers look for it there. Another epoch's copy is no duplicate but a lost race. The same
         # words later on, as of a venue that says something again, expect another message before them: they are no
         # duplicate either.
-        headers = (
-            f"NATS/1.0\r\n{EPOCH}: {epoch}\r\nNats-Msg-Id: {decision.id}/{epoch}/{expected}\r\n"
-            f"Nats-Expected-Last-Subject-Sequence: {expected}\r\n"
-            f"Nats-Expected-Last-Subject-Sequence-Subject: {guarded}\r\n\r\n"
-        ).encode()
+        opening = f"NATS/1.0\r\n{EPOCH}: {epoch}\r\nNats-Msg-Id: {decision.id}/{epoch}/{expected}\r\n"
+        guard = f"Nats-Expected-Last-Subject-Sequence-Subject: {guarded}\r\n\r\n"
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._patience_s
         stale_reads = 0
         while True:
+            on_stream = await self._on_stream(actor, expected)
+            headers = f"{opening}Nats-Expected-Last-Subject-Sequence: {on_stream}\r\n{guard}".encode()
             seq, trouble = await self._send(subject, body, headers)
             if seq:
                 return seq
@@ -144,6 +157,18 @@ class JetStreamTape:
             if loop.time() > deadline:
                 raise OutcomeUnknown(f"{actor}: no append in {self._patience_s:g} s; the last answer was: {trouble}")
             await asyncio.sleep(_PAUSE_S)
+
+    async def _on_stream(self, actor: str, expected: int) -> int:
+        """What the stream knows as the actor's last sequence where that is `expected` on the tape. Raises LostRace."""
+        if expected >= self._stream.first:
+            return expected
+        if self._stream.first == 1:
+            return 0
+        last = await (await self._the_past()).last(actor)
+        found = last.seq if last is not None else 0
+        if found != expected:
+            raise LostRace(actor, expected, found)
+        return 0
 
     async def _send(self, subject: str, body: bytes, headers: bytes) -> tuple[int, str]:
         """(sequence of a fresh append, or 0; what happened instead)."""
@@ -176,51 +201,106 @@ class JetStreamTape:
 
     async def last(self, actor: str) -> Recorded | None:
         """The actor's last message, answered by the stream's leader."""
-        body = {"last_by_subj": subjects.every(self.name, actor)}
+        message = await self._newest(subjects.every(self.name, actor))
+        if message is not None:
+            entry = self._recorded(actor, message)
+        elif await self._begins() > 1 and (archived := await (await self._the_past()).last(actor)) is not None:
+            entry = archived
+        else:
+            return None
+        self._known[actor] = (entry.decision.key, entry.epoch, entry.seq)
+        return entry
+
+    async def last_match(self, pattern: str) -> int:
+        """The sequence of the newest message under a pattern, answered by the leader; 0 where there is none."""
+        message = await self._newest(f"{self.name}.{pattern}")
+        if message is not None:
+            return int(message["seq"])
+        return 0 if await self._begins() == 1 else await (await self._the_past()).last_match(pattern)
+
+    async def _newest(self, subject: str) -> dict[str, Any] | None:
+        """The newest message under a subject that the stream still holds."""
+        body = {"last_by_subj": subject}
         try:
             answer = await self._bus.ask_patiently(f"STREAM.MSG.GET.{self.name}", body, patience_s=self._patience_s)
         except ApiError as error:
             if error.code == NO_MESSAGE:
                 return None
             raise
-        entry = self._recorded(actor, answer["message"])
-        self._known[actor] = (entry.decision.key, entry.epoch, entry.seq)
-        return entry
-
-    async def last_match(self, pattern: str) -> int:
-        """The sequence of the newest message under a pattern, answered by the leader; 0 where there is none."""
-        body = {"last_by_subj": f"{self.name}.{pattern}"}
-        try:
-            answer = await self._bus.ask_patiently(f"STREAM.MSG.GET.{self.name}", body, patience_s=self._patience_s)
-        except ApiError as error:
-            if error.code == NO_MESSAGE:
-                return 0
-            raise
-        return int(answer["message"]["seq"])
+        message: dict[str, Any] = answer["message"]
+        return message
 
     def _recorded(self, actor: str, message: dict[str, Any]) -> Recorded:
         data = base64.b64decode(message.get("data", ""))
-        decision = self._codec.decode_or_unreadable(message["subject"], data)
-        epoch = epoch_of(base64.b64decode(message.get("hdrs", "")))
-        return Recorded(message["seq"], actor, decision, micros_of(message["time"]), epoch)
+        headers = base64.b64decode(message.get("hdrs", ""))
+        return self._made(
+            message["seq"], actor, Delivery(message["subject"], "", data, headers), micros_of(message["time"])
+        )
+
+    def _made(self, seq: int, actor: str, message: Delivery, appended_at: int) -> Recorded:
+        decision = self._codec.decode_or_unreadable(message.subject, message.data)
+        if seq <= self._stream.restored:
+            appended_at = known_at_of(message.headers, appended_at)
+        return Recorded(seq, actor, decision, appended_at, epoch_of(message.headers))
 
     async def end(self) -> int:
         """The stream's last sequence, answered by its leader."""
+        return (await self.look()).end
+
+    async def _begins(self) -> int:
+        """The oldest sequence that the stream still holds; more may be dropped at any time."""
+        return (await self.look()).first
+
+    async def look(self) -> Found:
+        """How the stream stands, answered by its leader."""
         info = await self._bus.ask_patiently(f"STREAM.INFO.{self.name}", patience_s=self._patience_s)
-        return int(info["state"]["last_seq"])
+        self._stream = found(info)
+        return self._stream
+
+    async def _the_past(self) -> Past:
+        """What the stream no longer holds. Raises ArchiveError."""
+        from infra.archive.past import Past
+
+        if self._past is None or self._past.end < self._stream.first - 1:
+            self._past = await Past.open(self.name, (await self.look()).archive, self._stream.first - 1)
+        return self._past
 
     async def read(self, patterns: Sequence[str] = EVERYTHING, *, after: int = 0) -> AsyncIterator[Recorded]:
         """As the port says. Where filters leave the end out, it takes 0.1 s longer to be sure that there is no more."""
-        until = await self.end()
-        reader = Reader(await self._reading_bus(), self.name, self._codec, patterns, after=after, until=until)
-        async for entry in reader.entries():
+        async for entry in self._entries(patterns, after, await self.end()):
             yield entry
 
     async def follow(self, patterns: Sequence[str] = EVERYTHING, *, after: int = 0) -> AsyncIterator[Recorded]:
         """As the port says. Outlives restarts of the server and waits for it as long as it takes."""
-        reader = Reader(await self._reading_bus(), self.name, self._codec, patterns, after=after, until=None)
-        async for entry in reader.entries():
+        async for entry in self._entries(patterns, after, None):
             yield entry
+
+    async def stored(
+        self, patterns: Sequence[str] = EVERYTHING, *, after: int = 0, until: int | None = None
+    ) -> AsyncGenerator[Stored, None]:
+        """The messages that the stream holds, as it keeps them, up to its end or `until`. Raises Dropped."""
+        stream = await self.look()
+        until = stream.end if until is None else min(until, stream.end)
+        made = stored(stream.restored)
+        reader = Reader(await self._reading_bus(), self.name, made, patterns, after=after, until=until)
+        async for message in reader.entries():
+            yield message
+
+    async def _entries(self, patterns: Sequence[str], after: int, until: int | None) -> AsyncIterator[Recorded]:
+        bus = await self._reading_bus()
+        while True:
+            reader = Reader(bus, self.name, self._made, patterns, after=after, until=until)
+            try:
+                async for entry in reader.entries():
+                    yield entry
+                return
+            except Dropped as gap:
+                await self.look()
+                begins, after = gap.first, reader.place
+            past = await self._the_past()
+            async for entry in past.read(patterns, after=after, until=begins - 1):
+                yield entry
+            after = begins - 1
 
     async def _reading_bus(self) -> Bus:
         async with self._opening:
@@ -235,6 +315,8 @@ class JetStreamTape:
         await self._bus.close()
         if self._reading is not None:
             await self._reading.close()
+        if self._past is not None:
+            self._past.close()
 
 
 def micros_of(stamp: str) -> int:

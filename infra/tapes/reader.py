@@ -10,21 +10,20 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
-from typing import Any
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from typing import Any, Generic, TypeVar
 from uuid import uuid4
 
 from nats.aio.subscription import Subscription
 
 from events import subjects
-from events.codec import Codec
-from events.decision import Recorded
 from events.patterns import PatternIndex
 from events.tape import TapeDamaged, TapeError
 
 from .bus import EPOCH, ApiError, Bus, BusTrouble
 from .client import Delivery, headers_of
 from .patterns import filters
+from .stream import closed_subject, found
 
 log = logging.getLogger(__name__)
 
@@ -38,19 +37,32 @@ _LAG_CHECKS_MAX = 20  # x _RETRY_S: a leader just elected may need a moment to s
 
 
 _OURS = f"NATS/1.0\r\n{EPOCH}: ".encode()
+KNOWN_AT = "Tape-Known-At"  # µs UTC: in a restored message, when it was first appended
+
+T = TypeVar("T")
+Made = Callable[[int, str, Delivery, int], T]
+"""What a reader yields, of sequence, actor, message and append time in µs."""
 
 
 class Broken(Exception):
     """This consumer cannot be trusted any more; a new one goes on where it ended."""
 
 
-class Reader:
-    """One iteration over a tape. `until`: the sequence to end at, or None to follow."""
+class Dropped(TapeError):
+    """The stream begins at `first`, behind what was asked for: what is missing was dropped behind an archive."""
+
+    def __init__(self, tape: str, first: int) -> None:
+        super().__init__(f"the stream `{tape}` begins at {first}: what was before was dropped")
+        self.first = first
+
+
+class Reader(Generic[T]):
+    """One iteration over a stream. `until`: the sequence to end at, or None to follow."""
 
     def __init__(
-        self, bus: Bus, tape: str, codec: Codec, patterns: Sequence[str], *, after: int, until: int | None
+        self, bus: Bus, tape: str, made: Made[T], patterns: Sequence[str], *, after: int, until: int | None
     ) -> None:
-        self._bus, self._tape, self._codec = bus, tape, codec
+        self._bus, self._tape, self._made = bus, tape, made
         self._patterns = tuple(patterns)
         self._filters, check_again = filters(tape, self._patterns)
         self._wanted = PatternIndex((pattern, True) for pattern in self._patterns) if check_again else None
@@ -63,8 +75,15 @@ class Reader:
         self._delivered = 0
         self._reconnects = 0
         self._stopped = False
+        self._hole = -1
 
-    async def entries(self) -> AsyncIterator[Recorded]:
+    @property
+    def place(self) -> int:
+        """The sequence of the last message looked at."""
+        return self._place
+
+    async def entries(self) -> AsyncGenerator[T, None]:
+        """Raises Dropped where the stream no longer holds what comes next, TapeDamaged where it has a hole."""
         if self._until is not None and self._place >= self._until:
             return
         self._bus.listen(self._arrived)
@@ -82,8 +101,8 @@ class Reader:
             self._bus.unlisten(self._arrived)
             await self._shut()
 
-    async def _consume(self) -> AsyncIterator[Recorded]:
-        inbox, until = self._inbox, self._until
+    async def _consume(self) -> AsyncIterator[T]:
+        inbox, until, made, whole = self._inbox, self._until, self._made, not self._filters
         while True:
             while inbox:
                 msg = inbox.popleft()
@@ -97,16 +116,24 @@ class Reader:
                 self._delivered = delivered
                 if until is not None and seq > until:
                     return
+                if whole and seq != self._place + 1:
+                    self._report_hole(seq)
                 self._place = seq
                 actor, kind = subjects.split(msg.subject)
                 if self._wanted is None or self._wanted.find(actor, kind):
-                    decision = self._codec.decode_or_unreadable(msg.subject, msg.data)
-                    yield Recorded(seq, actor, decision, ns // 1000, epoch_of(msg.headers))
+                    yield made(seq, actor, msg, ns // 1000)
                 if until is not None and self._place == until:
                     return
             if self._reconnects != self._bus.reconnects:
                 raise Broken("the connection was lost in between")
             await self._wait()
+
+    def _report_hole(self, seq: int) -> None:
+        """Messages dropped while they were on their way are found in the archive by a new consumer; others nowhere."""
+        if self._hole == self._place:
+            raise TapeDamaged(f"the tape `{self._tape}` has nothing between {self._place} and {seq}")
+        self._hole = self._place
+        raise Broken(f"{seq} came after {self._place}")
 
     async def _control(self, msg: Delivery) -> bool:
         """Answers flow control; true where a heartbeat says that the consumer has seen all there is up to `until`."""
@@ -174,8 +201,6 @@ class Reader:
             await asyncio.sleep(_RETRY_S)
 
     async def _create(self, attempts: int) -> None:
-        if self._place > self._start:
-            await self._check_not_rewound(attempts)
         inbox = self._bus.client.new_inbox()
         self._subscription = await self._bus.client.subscribe_directly(inbox, self._take)
         self._consumer = f"tape-{uuid4().hex}"
@@ -196,11 +221,21 @@ class Reader:
             config["filter_subjects"] = self._filters
         body = {"stream_name": self._tape, "config": config, "action": "create"}
         await self._bus.ask(f"CONSUMER.CREATE.{self._tape}.{self._consumer}", body)
+        await self._check_whole(attempts)
 
-    async def _check_not_rewound(self, attempts: int) -> None:
+    async def _check_whole(self, attempts: int) -> None:
+        """The server is silent about messages that a consumer should have had and that are gone: it is asked.
+
+        What drops messages looks for consumers after it has closed the stream. One that was made while the stream was
+        open is seen there, and one that was not is given up here.
+        """
         info = await self._bus.ask(f"STREAM.INFO.{self._tape}")
-        end = int(info["state"]["last_seq"])
-        if end >= self._place:
+        if info["config"].get("subjects") == [closed_subject(self._tape)]:
+            raise TimeoutError("the stream is closed while old messages are dropped")
+        stream = found(info)
+        if stream.first > self._place + 1:
+            raise Dropped(self._tape, stream.first)
+        if self._place == self._start or (end := stream.end) >= self._place:
             return
         if attempts < _LAG_CHECKS_MAX:
             raise TimeoutError(f"the stream ends at {end}, before {self._place}")
@@ -230,10 +265,16 @@ def ack_parts(reply: str) -> tuple[int, int, int]:
     return int(parts[place]), int(parts[place + 1]), int(parts[place + 2])
 
 
+def known_at_of(raw: bytes, otherwise: int) -> int:
+    """When a restored message was first appended, in µs UTC."""
+    text = headers_of(raw).get(KNOWN_AT, "") if raw else ""
+    return int(text) if text.isascii() and text.isdecimal() else otherwise
+
+
 def epoch_of(raw: bytes) -> int:
     """The writer's epoch from a message's headers; 0 where a foreign message carries none, or none that is a number."""
     if raw.startswith(_OURS):
         text = raw[len(_OURS) : raw.find(b"\r\n", len(_OURS))]
     else:
         text = headers_of(raw).get(EPOCH, "").encode() if raw else b""
-    return int(text) if text.isdigit() else 0
+    return int(text) if text.isdigit() and len(text) < 19 else 0  # more is no epoch, and fits no column

@@ -139,7 +139,7 @@ async def test_a_slow_reader_holds_the_server_back_and_loses_nothing(connect: Co
     for number in range(count):
         entry = Decision(digest_of(b"%d" % number), 0, "", number, (large,))
         expected = await tape.append(BTC, entry, expected=expected)
-    reader = Reader(await tape._reading_bus(), tape.name, tape._codec, [">"], after=0, until=count)
+    reader = Reader(await tape._reading_bus(), tape.name, tape._made, [">"], after=0, until=count)
     entries = reader.entries()
     seen = [await anext(entries)]
     held: list[int] = []
