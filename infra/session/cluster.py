@@ -30,11 +30,17 @@ log = logging.getLogger("tickertape.cluster")
 HOPELESS = (LostRace, TapeDamaged, RebuildNeeded, BadPlan, UnknownStrategy)
 """What the same process would meet again: each of their sentences says what a person has to do."""
 
+LOST_POLL_S = 0.2  # a look takes microseconds
+
 SAME_POISON_MAX = 3  # a poison fact is the same after a restart; three times rules out a process gone wrong
 
 
 class Halted(Exception):
     """An actor cannot go on and was stopped; the message says which, where and why."""
+
+
+class RayLost(Exception):
+    """A process of Ray's own has ended, and nothing placed by it can be relied on; the message says which."""
 
 
 def start(dashboard: bool, port: int = 8265) -> str:
@@ -91,6 +97,25 @@ def _no_chatter() -> Iterator[None]:
 
 def stop() -> None:
     ray.shutdown()
+
+
+def lost() -> list[str]:
+    """Which of Ray's own processes, of those that this one has started, have ended; they should not before it does.
+
+    Without its raylet Ray calls every actor dead for good; without its gcs_server it restarts none, and after a
+    minute ends the program. An agent that ends takes the raylet with it.
+    """
+    from ray._private import worker
+
+    node: Any = worker._global_node
+    return [kind for kind, _ in node.dead_processes()] if node is not None else []
+
+
+async def until_lost() -> None:
+    """Raises RayLost when it comes to that."""
+    while not (ended := lost()):  # noqa: ASYNC110 - Ray tells nobody
+        await asyncio.sleep(LOST_POLL_S)
+    raise RayLost(f"Ray has lost its {' and '.join(ended)}")
 
 
 def spawn(plan: Plan, names: Sequence[str], label: str, connect: Connect) -> Any:

@@ -69,8 +69,22 @@ class Session:
     async def play(self, source: Source, duration_s: float | None = None) -> str:
         """Starts the actors and plays the source; returns why it ended: `feed`, `time` or `stop`.
 
-        Raises cluster.Halted in lock-step when an actor halts, for nothing can go on without it.
+        Where Ray is lost, it and all actors are started again. Raises cluster.Halted in lock-step when an actor halts,
+        for nothing can go on without it.
         """
+        loop = asyncio.get_running_loop()
+        end = None if duration_s is None else loop.time() + duration_s
+        while True:
+            try:
+                return await self._play(source, None if end is None else max(0.0, end - loop.time()))
+            except cluster.RayLost as lost:
+                log.error("%s: it is started again, with all actors", lost)
+                await self.close()
+                await asyncio.to_thread(cluster.stop)
+                chosen = self.config.session
+                await asyncio.to_thread(cluster.start, chosen.dashboard, chosen.dashboard_port)
+
+    async def _play(self, source: Source, duration_s: float | None) -> str:
         feeds = [subjects.feed(symbol.venue, symbol.symbol) for symbol in self.plan.symbols]
         settled, ts, feed = await newest(self.tape, feeds)
         stream = source.stream(ts, feed)
@@ -85,14 +99,15 @@ class Session:
     async def _until_the_end(self, playing: Any, duration_s: float | None, stop_on_halt: bool) -> str:
         play = asyncio.ensure_future(playing)
         stop = asyncio.ensure_future(self._stop_command(self.begun))
-        waiting: set[asyncio.Future[Any]] = {play, stop, *({self._failed} if stop_on_halt else ())}
+        ray = asyncio.ensure_future(cluster.until_lost())
+        waiting: set[asyncio.Future[Any]] = {play, stop, ray, *({self._failed} if stop_on_halt else ())}
         try:
             done, _ = await asyncio.wait(waiting, timeout=duration_s, return_when=asyncio.FIRST_COMPLETED)
             for one in done:
                 one.result()
             return "feed" if play in done else "stop" if stop in done else "time"
         finally:
-            await asyncio.gather(ended(play), ended(stop))
+            await asyncio.gather(ended(play), ended(stop), ended(ray))
 
     def _count(self, published: int) -> None:
         self.published = published
@@ -134,6 +149,8 @@ class Session:
             await self._halt(label, cluster.Halted(f"{label}: {type(error).__name__}: {error}"))
 
     async def _halt(self, label: str, halted: cluster.Halted) -> None:
+        if cluster.lost():
+            return  # whatever it looked like from here; `play` starts Ray again
         log.error("%s", halted)
         self.halted.append(str(halted))
         try:
@@ -184,8 +201,10 @@ class Session:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks.clear()
         if self._serving is not None:
             await finished(self._serving)
+            self._serving = None
 
 
 async def ended(task: asyncio.Future[Any]) -> None:

@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import logging
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -27,7 +28,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--pace", type=float, default=40.0, help="market facts a second at most")
     parser.add_argument("--together", type=float, default=0.3, help="how often a light fault joins the one before")
-    parser.add_argument("--only", default="", help="kinds whose name holds this")
+    parser.add_argument("--only", default="", help="kinds whose name this regular expression finds")
     parser.add_argument("--report", type=Path, default=Path("reports/chaos.json"))
     parser.add_argument("--folder", type=Path, help="where to work; a new one by default")
     given = parser.parse_args()
@@ -36,7 +37,7 @@ def main() -> None:
     logging.basicConfig(level=logging.ERROR)
     folder = Path(given.folder or tempfile.mkdtemp(prefix="chaos-"))
     os.chmod(folder, 0o755)  # PostgreSQL runs as another user where this one is root
-    kinds = tuple(kind for kind in KINDS if given.only in kind.name)
+    kinds = tuple(kind for kind in KINDS if re.search(given.only, kind.name))
     sys.stdout.write(f"{folder}/chaos.log says what is done\n")
     sys.stdout.flush()
     report = asyncio.run(campaign(folder, Settings(given.faults, given.seed, given.pace, given.together, kinds)))

@@ -155,14 +155,10 @@ async def _stop(place: Place, pid: int, longest_s: float) -> str:
     return what
 
 
-def kill(kind: str, *, ends_session: bool = False) -> Fault:
+def kill(kind: str) -> Fault:
     async def run(place: Place) -> str:
-        stack = place.stack
-        async with stack.session_lock:
-            pid = await _target(place, kind)
-            if not ends_session:
-                return await _kill(pid)
-            return await _session_ends(stack, lambda: _kill(pid))
+        async with place.stack.session_lock:
+            return await _kill(await _target(place, kind))
 
     return run
 
@@ -175,16 +171,12 @@ def stop(kind: str, longest_s: float) -> Fault:
 
 
 async def _session_ends(stack: Stack, by: Callable[[], Awaitable[str]]) -> str:
-    """A fault that the session may end by; it has to be started again."""
+    """What ends the session, which is started again."""
     starts = stack.starts
-    stack.ends_allowed += 1
-    try:
-        what = await by()
-        if not await until(lambda: stack.starts > starts, THERE_S):
-            raise RuntimeError(f"the session neither went on nor ended: {what}")
-        return what
-    finally:
-        stack.ends_allowed -= 1
+    what = await by()
+    if not await until(lambda: stack.starts > starts, THERE_S):
+        raise RuntimeError(f"the session was not started again after {what}")
+    return what
 
 
 async def kill_session(place: Place) -> str:

@@ -56,7 +56,6 @@ class Stack:
         self.until = folder / "until"
         self.config_file = folder / "config.json"
         self.done = False
-        self.ends_allowed = 0
         self.surprises: list[str] = []
         self.starts = 0
         self.child: subprocess.Popen[bytes] | None = None
@@ -97,7 +96,7 @@ class Stack:
                 code = self.child.returncode
                 self.log("session ended", code=code)
                 self.done = code == 0
-                if code not in (0, -signal.SIGKILL) and not self.ends_allowed:
+                if code not in (0, -signal.SIGKILL):
                     self.surprises.append(f"the session ended with exit code {code} by itself")
                 await asyncio.sleep(RESTART_S)
 
