@@ -10,6 +10,7 @@ import msgspec
 
 from events import subjects
 from events.tape import EVERYTHING, TapeError
+from infra.tapes.access import NOBODY, Access
 from infra.tapes.bus import EPOCH, NO_STREAM, ApiError, Bus, BusTrouble
 from infra.tapes.client import Delivery
 from infra.tapes.reader import KNOWN_AT, Reader
@@ -37,7 +38,7 @@ class Restored(msgspec.Struct, frozen=True):
     head: str
 
 
-async def restore(url: str, place: Place, replicas: int, progress: Progress) -> Restored:
+async def restore(url: str, place: Place, replicas: int, progress: Progress, access: Access = NOBODY) -> Restored:
     """Brings a stream to where its archive ends: one that is not there, is empty, or is a beginning of the archive.
 
     Until it is whole the stream cannot be opened as a tape. Ended at any point, the next call goes on. Raises
@@ -47,7 +48,7 @@ async def restore(url: str, place: Place, replicas: int, progress: Progress) -> 
     parts = await asyncio.to_thread(place.parts)
     if not parts:
         raise ArchiveError(f"there is no archive of the tape {name!r} in {place.location}")
-    bus = Bus(f"restore of {name}")
+    bus = Bus(f"restore of {name}", access)
     await bus.connect(url)
     try:
         return await _Restoring(bus, name, place, parts, progress).run(replicas)

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from events.tape import TapeError
+from infra.tapes.access import NOBODY, Access
 from infra.tapes.bus import NO_STREAM, ApiError, Bus
 from infra.tapes.jetstream import JetStreamTape
 from infra.tapes.stream import ARCHIVE, Found, closed_subject, found
@@ -72,9 +73,9 @@ async def retain(
     return Retained(now.first, now.first - before.first, checked.last)
 
 
-async def mend(url: str, name: str) -> bool:
+async def mend(url: str, name: str, access: Access = NOBODY) -> bool:
     """Opens a stream again that was left closed; true where it was."""
-    bus = Bus(f"mending {name}")
+    bus = Bus(f"mending {name}", access)
     await bus.connect(url)
     try:
         info = await bus.ask_patiently(f"STREAM.INFO.{name}", patience_s=_PATIENCE_S)

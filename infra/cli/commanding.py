@@ -71,7 +71,7 @@ async def _end(context: Context, order: Order) -> int:
         said = f"no session runs on tape {config.tape!r} here: nothing to stop"
         screen.result({"stopped": False, "running": False, "tape": config.tape}, said)
         return Exit.FINE
-    async with looking(config) as (tape, _):
+    async with looking(config, "operator") as (tape, _):
         at = await _now(tape)
         seq = await append(tape, command(StopSession(at, who(), order.reason), at), subjects.COMMAND)
     loop = asyncio.get_running_loop()
@@ -95,7 +95,7 @@ async def _end(context: Context, order: Order) -> int:
 async def _trading(context: Context, order: Order) -> int:
     config, name = context.config(), order.account
     answers: tuple[type[Fact], ...] = (TradingReleased,) if order.release else (TradingRestricted,)
-    async with looking(config) as (tape, _):
+    async with looking(config, "operator") as (tape, _):
         plan = await _plan(tape)
         accounts = {one.name for one in plan.accounts}
         if name != "*":
@@ -112,7 +112,7 @@ async def _trading(context: Context, order: Order) -> int:
 async def pause(context: Context, bot: str, reason: str, *, resume: bool) -> int:
     config = context.config()
     answers: tuple[type[Fact], ...] = (BotResumed,) if resume else (BotPaused,)
-    async with looking(config) as (tape, _):
+    async with looking(config, "operator") as (tape, _):
         plan = await _plan(tape)
         bots = {one.name for one in plan.bots}
         if bot != "*":

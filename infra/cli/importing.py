@@ -87,7 +87,7 @@ async def _append_all(context: Context, config: Any, parts: list[Part]) -> int:
     outcomes = []
     screen = context.screen
     with sole_session(folder(config), config.tape):
-        async with reached(config) as at, tape_of(config, at, create=True) as tape:
+        async with reached(config) as at, tape_of(config, at, "feed", create=True) as tape:
             for part in parts:
                 rows = len(part.found.data.ts)
                 with screen.progress(part.path.name, rows) as advance:

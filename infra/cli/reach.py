@@ -6,6 +6,7 @@ import fcntl
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -15,10 +16,12 @@ from events.decision import Decision
 from events.tape import LostRace, TapeError
 from infra.cli.exits import Exit, Failure
 from infra.config import Config
-from infra.services import discovery, process
+from infra.services import admission, discovery, process
 from infra.services.discovery import Endpoints
 from infra.services.embedded import embedded
-from infra.services.settings import ServiceError
+from infra.services.secrets import access
+from infra.services.settings import ServiceError, ServiceSettings
+from infra.tapes.access import Access
 from infra.tapes.jetstream import JetStreamTape
 
 _RACES_MAX = 20  # commands and imports are rare: twenty lost races in a row mean that something else is wrong
@@ -33,6 +36,12 @@ class Reached(msgspec.Struct, frozen=True):
     trouble: str = ""
     started: bool = False
     monitor_url: str | None = None
+    secrets: str | None = None
+    ca: str | None = None
+
+    def access(self, role: str) -> Access:
+        """As what to connect to the bus."""
+        return access(self.secrets, role, self.ca)
 
 
 def folder(config: Config) -> Path:
@@ -43,37 +52,42 @@ def folder(config: Config) -> Path:
 async def reached(config: Config) -> AsyncIterator[Reached]:
     """The bus, and the database where it can be had. Servers are started where none run. Raises ServiceError."""
     home = folder(config)
-    bus = _running_bus(config, home)
-    if bus is not None:
-        yield bus
+    running = _running(home)
+    if running is not None:
+        await admission.admit(home, running, config.tape)
+        yield _of(running.endpoints)
+        return
+    if config.services.nats_url is not None:
+        yield _named(config.services, config.services.nats_url)
         return
     async with _started(config, home) as found:
         yield found
 
 
-def _running_bus(config: Config, home: Path) -> Reached | None:
-    """A bus that can be asked now: named in the configuration, or kept by a living owner of the data folder."""
-    settings = config.services
+def _running(home: Path) -> discovery.Running | None:
+    """What a living owner of the data folder keeps, where its bus can be asked now."""
     running = discovery.read(home)
     if running is not None and all(
         process.is_server(pid, option, Path(target)) for pid, option, target in running.servers if option == "-c"
     ):
-        found = running.endpoints
-        return Reached(found.nats_url, found.replicas, found.postgres_dsn, monitor_url=found.nats_monitor_url)
-    if settings.nats_url is not None:
-        replicas = 3 if settings.durability == "replicated" else 1
-        trouble = "" if settings.postgres_dsn else "no session runs, and with it no database"
-        return Reached(settings.nats_url, replicas, settings.postgres_dsn, trouble)
+        return running
     return None
+
+
+def _named(settings: ServiceSettings, url: str) -> Reached:
+    """The bus that the configuration names."""
+    replicas = 3 if settings.durability == "replicated" else 1
+    trouble = "" if settings.postgres_dsn else "no session runs, and with it no database"
+    return Reached(url, replicas, settings.postgres_dsn, trouble, secrets=settings.nats_secrets, ca=settings.nats_ca)
 
 
 @asynccontextmanager
 async def _started(config: Config, home: Path) -> AsyncIterator[Reached]:
     entered = False
     try:
-        async with embedded(home, config.services) as found:
+        async with embedded(home, config.services, config.tape) as found:
             entered = True
-            yield _of(found)
+            yield _of(found, started=True)
         return
     except ServiceError as error:
         if entered or config.services.postgres_dsn is None:
@@ -85,19 +99,32 @@ async def _started(config: Config, home: Path) -> AsyncIterator[Reached]:
     with discovery.ownership(home) as owner:
         if not owner:
             raise ServiceError(trouble)
-        async with _owned(home, config.services) as found:
-            yield msgspec.structs.replace(_of(found), dsn=None, trouble=trouble)
+        async with _owned(home, config.services, config.tape) as found:
+            yield msgspec.structs.replace(_of(found, started=True), dsn=None, trouble=trouble)
 
 
-def _of(found: Endpoints) -> Reached:
-    return Reached(found.nats_url, found.replicas, found.postgres_dsn, started=True, monitor_url=found.nats_monitor_url)
+def _of(found: Endpoints, *, started: bool = False) -> Reached:
+    return Reached(
+        found.nats,
+        found.replicas,
+        found.postgres_dsn,
+        started=started,
+        monitor_url=found.nats_monitor_url,
+        secrets=found.secrets,
+        ca=found.nats_ca,
+    )
 
 
 @asynccontextmanager
-async def tape_of(config: Config, at: Reached, *, create: bool = False) -> AsyncIterator[JetStreamTape]:
-    """The configured tape. Raises Failure where there is none."""
+async def tape_of(
+    config: Config, at: Reached, role: str = "viewer", *, create: bool = False
+) -> AsyncIterator[JetStreamTape]:
+    """The configured tape, for a role; an operator creates it. Raises Failure where there is none."""
+    connect = partial(JetStreamTape.connect, at.nats_url, config.tape, replicas=at.replicas)
     try:
-        tape = await JetStreamTape.connect(at.nats_url, config.tape, replicas=at.replicas, create=create)
+        if create:
+            await (await connect(create=True, access=at.access("operator"))).close()
+        tape = await connect(create=False, access=at.access(role))
     except TapeError as error:
         if "there is no tape" in str(error):
             raise Failure(
@@ -112,9 +139,9 @@ async def tape_of(config: Config, at: Reached, *, create: bool = False) -> Async
 
 
 @asynccontextmanager
-async def looking(config: Config) -> AsyncIterator[tuple[JetStreamTape, Reached]]:
+async def looking(config: Config, role: str = "viewer") -> AsyncIterator[tuple[JetStreamTape, Reached]]:
     """The tape that is there, and where it was found."""
-    async with reached(config) as at, tape_of(config, at) as tape:
+    async with reached(config) as at, tape_of(config, at, role) as tape:
         yield tape, at
 
 

@@ -10,7 +10,9 @@ from typing import IO
 import msgspec
 
 from infra.services import process
+from infra.services.secrets import access
 from infra.services.settings import ServiceSettings
+from infra.tapes.access import Access
 
 _LOCK_NAME, _FILE_NAME = "services.lock", "services.json"
 
@@ -19,12 +21,26 @@ _held_here: set[Path] = set()
 
 
 class Endpoints(msgspec.Struct, frozen=True):
-    """Where the services are. `replicas` is what a new stream should ask for: 1, or 3 when replicated."""
+    """Where the services are. `replicas` is what a new stream should ask for: 1, or 3 when replicated.
+
+    `secrets`: the folder of the roles' keys; None where the bus has no roles.
+    """
 
     nats_urls: tuple[str, ...]
     nats_monitor_url: str | None
     postgres_dsn: str
     replicas: int = 1
+    secrets: str | None = None
+    nats_ca: str | None = None
+
+    def access(self, role: str) -> Access:
+        """As what to connect to the bus."""
+        return access(self.secrets, role, self.nats_ca)
+
+    @property
+    def nats(self) -> str:
+        """All servers of the bus, as `JetStreamTape.connect` takes them."""
+        return ",".join(self.nats_urls)
 
     @property
     def nats_url(self) -> str:

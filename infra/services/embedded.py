@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
-from infra.services import discovery, nats, postgres
+from infra.services import admission, discovery, nats, postgres, secrets
 from infra.services.discovery import Endpoints, Running
 from infra.services.nats import NatsCluster, NatsServer
 from infra.services.postgres import PostgresServer
@@ -25,8 +25,10 @@ def discover(data_dir: Path) -> Endpoints | None:
 
 
 @asynccontextmanager
-async def embedded(data_dir: Path, settings: ServiceSettings | None = None) -> AsyncIterator[Endpoints]:
-    """Yields the endpoints of NATS and PostgreSQL for `data_dir`.
+async def embedded(
+    data_dir: Path, settings: ServiceSettings | None = None, tape: str = "main"
+) -> AsyncIterator[Endpoints]:
+    """Yields the endpoints of NATS and PostgreSQL for `data_dir`. `tape` is made known to an embedded bus.
 
     The first process starts the servers that the settings do not replace and stops them at the end; on Linux they
     also end when the thread that entered here ends. Any other process attaches, and leaves them running.
@@ -43,11 +45,12 @@ async def embedded(data_dir: Path, settings: ServiceSettings | None = None) -> A
     while True:
         with discovery.ownership(home) as owner:
             if owner:
-                async with _owned(home, wanted) as endpoints:
+                async with _owned(home, wanted, tape) as endpoints:
                     yield endpoints
                 return
-        if (found := _attach(home, wanted)) is not None:
-            yield found
+        if (running := _attach(home, wanted)) is not None:
+            await admission.admit(home, running, tape)
+            yield running.endpoints
             return
         if time.monotonic() > deadline:
             raise ServiceError(_stuck(home))
@@ -69,7 +72,9 @@ def _make_folder(home: Path) -> None:
 
 async def _check_external(settings: ServiceSettings) -> None:
     if settings.nats_url is not None:
-        await nats.check_external(_urls(settings.nats_url))
+        await nats.check_external(
+            _urls(settings.nats_url), secrets.access(settings.nats_secrets, "viewer", settings.nats_ca)
+        )
     if settings.postgres_dsn is not None:
         await postgres.check_external(settings.postgres_dsn)
 
@@ -84,15 +89,15 @@ def _replicas(settings: ServiceSettings) -> int:
 
 def _external(settings: ServiceSettings, dsn: str) -> Endpoints:
     urls = tuple(_urls(settings.nats_url or ""))
-    return Endpoints(urls, settings.nats_monitor_url, dsn, _replicas(settings))
+    return Endpoints(urls, settings.nats_monitor_url, dsn, _replicas(settings), settings.nats_secrets, settings.nats_ca)
 
 
-def _attach(home: Path, wanted: ServiceSettings) -> Endpoints | None:
-    """The endpoints that a living owner offers, or None while it starts or stops."""
+def _attach(home: Path, wanted: ServiceSettings) -> Running | None:
+    """What a living owner offers, or None while it starts or stops."""
     running = discovery.read(home)
     if running is None or not running.alive():
         return None
-    for name in ("durability", "sync_interval", "nats_url", "postgres_dsn", "postgres_settings"):
+    for name in ("durability", "sync_interval", "nats_url", "nats_secrets", "postgres_dsn", "postgres_settings"):
         has, asked = getattr(running.settings, name), getattr(wanted, name)
         if has != asked:
             shown = "" if name == "postgres_dsn" else f" {has!r}, not {asked!r}"  # a DSN may hold a password
@@ -100,7 +105,7 @@ def _attach(home: Path, wanted: ServiceSettings) -> Endpoints | None:
                 f'The services of "{home}" already run (process {running.owner_pid}) with another {name}{shown}; '
                 "use the same settings or stop that process first."
             )
-    return running.endpoints
+    return running
 
 
 def _stuck(home: Path) -> str:
@@ -110,10 +115,10 @@ def _stuck(home: Path) -> str:
 
 
 @asynccontextmanager
-async def _owned(home: Path, settings: ServiceSettings) -> AsyncIterator[Endpoints]:
+async def _owned(home: Path, settings: ServiceSettings, tape: str = "main") -> AsyncIterator[Endpoints]:
     await _recover(home)
     _refuse_other_tier(home, settings)
-    bus = None if settings.nats_url is not None else _bus(home, settings)
+    bus = None if settings.nats_url is not None else _bus(home, settings, admission.accounts_for(home, tape))
     database = None if settings.postgres_dsn is not None else _database(home, settings)
     async with AsyncExitStack() as stack:
         parts = [part for part in (bus, database) if part is not None]
@@ -123,7 +128,7 @@ async def _owned(home: Path, settings: ServiceSettings) -> AsyncIterator[Endpoin
         for outcome in outcomes:
             if outcome is not None:
                 raise outcome
-        running = _running(settings, bus, database)
+        running = _running(home, settings, bus, database)
         discovery.write(home, running)
         stack.callback(discovery.erase, home)
         yield running.endpoints
@@ -148,7 +153,7 @@ def _refuse_other_tier(home: Path, settings: ServiceSettings) -> None:
         )
 
 
-def _bus(home: Path, settings: ServiceSettings) -> NatsServer | NatsCluster:
+def _bus(home: Path, settings: ServiceSettings, accounts: str) -> NatsServer | NatsCluster:
     if settings.durability == "replicated":
         return NatsCluster(
             home / "cluster",
@@ -156,6 +161,7 @@ def _bus(home: Path, settings: ServiceSettings) -> NatsServer | NatsCluster:
             port=settings.nats_port,
             monitor_port=settings.nats_monitor_port,
             sync_interval=settings.sync_interval,
+            accounts=accounts,
             start_timeout_s=settings.start_timeout_s,
         )
     return NatsServer(
@@ -164,6 +170,7 @@ def _bus(home: Path, settings: ServiceSettings) -> NatsServer | NatsCluster:
         port=settings.nats_port,
         monitor_port=settings.nats_monitor_port,
         sync_interval="always" if settings.durability == "always" else settings.sync_interval,
+        accounts=accounts,
         start_timeout_s=settings.start_timeout_s,
     )
 
@@ -179,7 +186,7 @@ def _database(home: Path, settings: ServiceSettings) -> PostgresServer:
 
 
 def _running(
-    settings: ServiceSettings, bus: NatsServer | NatsCluster | None, database: PostgresServer | None
+    home: Path, settings: ServiceSettings, bus: NatsServer | NatsCluster | None, database: PostgresServer | None
 ) -> Running:
     members = bus.servers if isinstance(bus, NatsCluster) else (bus,) if bus is not None else ()
     servers = [(member.pid, "-c", str(member.config)) for member in members]
@@ -188,4 +195,6 @@ def _running(
     urls = tuple(member.url for member in members) or tuple(_urls(settings.nats_url or ""))
     monitor = bus.monitor_url if bus is not None else settings.nats_monitor_url
     dsn = database.dsn if database is not None else str(settings.postgres_dsn)
-    return Running(os.getpid(), settings, Endpoints(urls, monitor, dsn, _replicas(settings)), tuple(servers))
+    keys = str(secrets.folder(home)) if bus is not None else settings.nats_secrets
+    endpoints = Endpoints(urls, monitor, dsn, _replicas(settings), keys, settings.nats_ca)
+    return Running(os.getpid(), settings, endpoints, tuple(servers))

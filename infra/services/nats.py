@@ -12,14 +12,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import msgspec
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
 from nats.errors import NoServersError
 from nats.js.errors import Error as JetStreamError
 
+from events.tape import TapeError
 from infra.services import process
+from infra.services.nats_config import Described, Routes, write_accounts
 from infra.services.settings import ServiceError
+from infra.tapes.access import NOBODY, Access
 
 MIN_VERSION = (2, 12)
 CLUSTER_SIZE = 3
@@ -28,13 +30,6 @@ _STOP_PATIENCE_S = 30.0
 _CONNECT_TIMEOUT_S = 2
 _PORT_ATTEMPTS = 3
 _LOG_WORDS = ("[FTL]", "[ERR]", "nats-server:")
-
-
-class Routes(msgspec.Struct, frozen=True):
-    """A server's place in a cluster: its own route port and those of all members, on loopback."""
-
-    port: int
-    ports: tuple[int, ...]
 
 
 def version_of(text: str) -> tuple[int, int]:
@@ -69,23 +64,25 @@ def find_binary(named: str | None) -> Path:
     return Path(found).absolute()
 
 
-async def check_external(urls: list[str]) -> None:
+async def check_external(urls: list[str], access: Access = NOBODY) -> None:
     """Connects to servers given by URL: raises ServiceError unless one answers, is new enough and has JetStream."""
     try:
-        client = await _connect(urls, timeout_s=5)
+        client = await connect(urls, timeout_s=5, access=access)
+    except TapeError as error:
+        raise ServiceError(f"{error}.") from None
     except (TimeoutError, NatsError, OSError, ValueError) as error:
         reason = str(error) or type(error).__name__
         raise ServiceError(f"No NATS server answers at {', '.join(urls)}: {reason}.") from None
     try:
         check_version(str(client.connected_server_version), f"at {urls[0]}")
-        await client.jetstream(timeout=5).account_info()
+        await client.jetstream(prefix=access.api, timeout=5).account_info()
     except (TimeoutError, NatsError, JetStreamError):
         raise ServiceError(f"The NATS server at {urls[0]} does not offer JetStream; switch it on there.") from None
     finally:
         await client.close()
 
 
-async def _connect(urls: list[str], *, timeout_s: int) -> Client:
+async def connect(urls: list[str], *, timeout_s: int, access: Access = NOBODY) -> Client:
     """Two tries per server. The client's own default retries a first connection for 2 minutes, and -1 for ever.
 
     Raises the last cause instead of the client's "no servers available".
@@ -104,6 +101,7 @@ async def _connect(urls: list[str], *, timeout_s: int) -> Client:
             reconnect_time_wait=0,
             connect_timeout=timeout_s,
             error_cb=keep,
+            **access.options(),
         )
     except NoServersError as error:
         raise (causes[-1] if causes else error) from None
@@ -125,7 +123,8 @@ class NatsServer:
     """One `nats-server`, its files below `directory` (nats.conf, nats.log, jetstream/).
 
     A port of 0 is a free one, chosen at the first start and kept for later starts, so that clients reconnect.
-    `sync_interval`: a duration, "always", or None for the server's own 2 minutes.
+    `sync_interval`: a duration, "always", or None for the server's own 2 minutes. `accounts`: what
+    `roles.accounts` says; without it everybody who reaches the server may do everything.
     """
 
     def __init__(
@@ -138,6 +137,7 @@ class NatsServer:
         name: str = "tickertape",
         sync_interval: str | None = None,
         routes: Routes | None = None,
+        accounts: str | None = None,
         start_timeout_s: float = 120.0,
     ) -> None:
         self.directory = directory.resolve()
@@ -148,6 +148,7 @@ class NatsServer:
         self._ports = (port, monitor_port)
         self._sync_interval = sync_interval
         self._routes = routes
+        self._accounts = accounts
         self._start_timeout_s = start_timeout_s
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -182,7 +183,7 @@ class NatsServer:
             raise ServiceError(f'NATS server {running} already runs on "{self.directory}"; stop it first.')
         for stale in self.directory.glob("*.ports"):
             stale.unlink()
-        self.config.write_text(self._config_text())
+        self._write_config()
         argv = [str(binary), "-c", str(self.config)]
         self._process = process.spawn(argv, log=self.log, death_signal=signal.SIGTERM)
         try:
@@ -191,25 +192,13 @@ class NatsServer:
             await self.stop()
             raise
 
-    def _config_text(self) -> str:
-        port, monitor_port = (port or -1 for port in self._ports)
-        quoted = {key: json.dumps(str(path)) for key, path in (("home", self.directory), ("name", self.name))}
-        sync = f"\n  sync_interval: {json.dumps(self._sync_interval)}" if self._sync_interval else ""
-        text = f"""# Generated at each start.
-server_name: {quoted["name"]}
-listen: "127.0.0.1:{port}"
-http: "127.0.0.1:{monitor_port}"
-ports_file_dir: {quoted["home"]}
-jetstream {{
-  store_dir: {quoted["home"]}{sync}
-}}
-"""
-        if self._routes is None:
-            return text
-        routes = ", ".join(f'"nats://127.0.0.1:{port}"' for port in self._routes.ports)
-        return text + (
-            f'cluster {{\n  name: "tickertape"\n  listen: "127.0.0.1:{self._routes.port}"\n  routes: [{routes}]\n}}\n'
+    def _write_config(self) -> None:
+        described = Described(
+            self.directory, self.name, *self._ports, self._sync_interval, self._routes, self._accounts is not None
         )
+        self.config.write_text(described.text())
+        if self._accounts is not None:
+            write_accounts(self.directory, self._accounts)
 
     async def _learn_ports(self, started: subprocess.Popen[bytes]) -> None:
         ports: dict[str, list[str]] = {}
@@ -243,8 +232,10 @@ jetstream {{
             raise self._failure(f"was not ready after {self._start_timeout_s:g} s") from None
 
     async def _answers(self) -> bool:
+        if self._accounts is not None:
+            return await asyncio.to_thread(self._healthy)
         try:
-            client = await _connect([self.url], timeout_s=_CONNECT_TIMEOUT_S)
+            client = await connect([self.url], timeout_s=_CONNECT_TIMEOUT_S)
         except (NatsError, OSError):
             return False
         try:
@@ -254,6 +245,13 @@ jetstream {{
         finally:
             await client.close()
         return True
+
+    def _healthy(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.monitor_url}/healthz?js-enabled-only=true", timeout=_CONNECT_TIMEOUT_S):
+                return True
+        except OSError:
+            return False
 
     async def stop(self) -> None:
         """Ends the server in order; all that it acknowledged is then on disk."""
@@ -292,10 +290,12 @@ class NatsCluster:
         port: int = 0,
         monitor_port: int = 0,
         sync_interval: str | None = None,
+        accounts: str | None = None,
         start_timeout_s: float = 120.0,
     ) -> None:
         self.directory = directory.resolve()
         self._binary = binary
+        self._accounts = accounts
         self._port = port
         self._monitor_port = monitor_port
         self._sync_interval = sync_interval
@@ -329,6 +329,7 @@ class NatsCluster:
                 name=f"tickertape-{index + 1}",
                 sync_interval=self._sync_interval,
                 routes=Routes(ports[index], ports),
+                accounts=self._accounts,
                 start_timeout_s=self._start_timeout_s,
             )
             for index in range(CLUSTER_SIZE)

@@ -23,12 +23,16 @@ class ServiceError(Exception):
 class ServiceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How the NATS server and PostgreSQL are provided.
 
-    `nats_url` (several servers separated by commas) and `postgres_dsn` replace the embedded server. A port of 0
-    means any free one; a replicated tier with a fixed port takes three in a row. `sync_interval` is a duration
-    such as "10s" (None: the server's own, 2 minutes); durability "always" syncs each write instead.
+    `nats_url` (several servers separated by commas) and `postgres_dsn` replace the embedded server. `nats_secrets` is
+    the folder with the keys of the roles (`<role>.nk`) that the server at `nats_url` knows, `nats_ca` the file of the
+    authority that signed its certificate. A port of 0 means any free one; a replicated tier with a fixed port takes
+    three in a row. `sync_interval` is a duration such as "10s" (None: the server's own, 2 minutes); durability "always"
+    syncs each write instead.
     """
 
     nats_url: str | None = None
+    nats_secrets: str | None = None
+    nats_ca: str | None = None
     nats_port: int = 0
     nats_monitor_url: str | None = None
     nats_monitor_port: int = 0

@@ -51,8 +51,9 @@ _permit = msgspec.json.Decoder(Permit).decode
 _encode = msgspec.json.Encoder().encode
 
 
-def _reports(tape: str) -> str:
-    return f"lockstep.{tape}.report"
+def _reports(tape: str, entity: str) -> str:
+    """Of one entity, for a process may only speak for its own: the bus sees to that."""
+    return f"lockstep.{tape}.report.{entity}"
 
 
 def _asks(tape: str) -> str:
@@ -105,10 +106,12 @@ class LockstepGate:
     async def _tell(self, *reports: Report) -> None:
         """One message for all, for it is the number of messages that costs."""
         self._latest.update((report.actor, report) for report in reports)
-        await self._client.publish(_reports(self._tape), _encode(reports))
+        entity = reports[0].actor.partition(".")[0]  # processes never mix entities
+        await self._client.publish(_reports(self._tape, entity), _encode(reports))
 
     async def _asked(self, _: Msg) -> None:
-        await self._tell(*self._latest.values())
+        if self._latest:
+            await self._tell(*self._latest.values())
 
     def _permit_for(self, actor: str) -> Callable[[Msg], Any]:
         async def permitted(message: Msg) -> None:
@@ -118,11 +121,12 @@ class LockstepGate:
 
 
 class Conductor:
-    """Owns the order. `progress` is called with the number of market facts published so far."""
+    """Owns the order. `feeds` is the tape as the one who appends market facts sees it: another role than its reader."""
 
-    def __init__(self, client: Client, tape: Tape, deciders: Sequence[Decider[Any]]) -> None:
+    def __init__(self, client: Client, tape: Tape, deciders: Sequence[Decider[Any]], feeds: Tape | None = None) -> None:
         self._client = client
         self._tape = tape
+        self._feeds = feeds or tape
         self._router = Router([Seat(decider) for decider in deciders])
         self._reports: dict[str, Report] = {}
         self._news = asyncio.Event()
@@ -135,7 +139,7 @@ class Conductor:
 
         Returns when the last one has been dealt with as well.
         """
-        listening = await self._client.subscribe(_reports(self._tape.name), cb=self._reported)
+        listening = await self._client.subscribe(_reports(self._tape.name, "*"), cb=self._reported)
         self.settled = settled
         end = await self._tape.end()
         try:
@@ -158,9 +162,9 @@ class Conductor:
         """The sequence of the next market fact, or 0 when there is none left."""
         for actor, message in market:
             if actor not in self._versions:
-                last = await self._tape.last(actor)
+                last = await self._feeds.last(actor)
                 self._versions[actor] = last.seq if last else 0
-            seq = await self._tape.append(actor, message, expected=self._versions[actor])
+            seq = await self._feeds.append(actor, message, expected=self._versions[actor])
             self._versions[actor] = seq
             self.published += 1
             return seq
@@ -201,7 +205,10 @@ class Conductor:
                     await self._permit(actor, seq)
 
     async def _reported(self, message: Msg) -> None:
+        entity = message.subject.rpartition(".")[2] + "."
         for report in _decode(message.data):
+            if not report.actor.startswith(entity):
+                continue
             known = self._reports.get(report.actor)
             if known is None or report.seq > known.seq or (report.seq == known.seq and report.at >= known.at):
                 self._reports[report.actor] = report

@@ -19,6 +19,7 @@ from events.subjects import SESSION
 from events.tape import Tape
 from infra.session.audit import NoSession, plan_on
 from infra.session.lockstep import LockstepGate
+from infra.tapes.access import NOBODY, Access
 from infra.tapes.jetstream import JetStreamTape
 
 
@@ -26,9 +27,11 @@ class SessionError(Exception):
     """A session cannot start or go on; one sentence that says why and what to do."""
 
 
-async def connect_worker(url: str, tape: str, replicas: int, settled: int | None) -> tuple[Tape, Gate | None]:
+async def connect_worker(
+    url: str, tape: str, replicas: int, settled: int | None, access: Access = NOBODY
+) -> tuple[Tape, Gate | None]:
     """What a Ray actor calls first. `settled` None: free-running; else lock-step after that sequence."""
-    opened = await JetStreamTape.connect(url, tape, replicas=replicas, create=False)
+    opened = await JetStreamTape.connect(url, tape, replicas=replicas, create=False, access=access)
     if settled is None:
         return opened, None
     return opened, await LockstepGate.open(opened.client, tape, settled)

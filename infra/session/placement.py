@@ -25,6 +25,12 @@ def groups(actors: Sequence[str], processes: int = PROCESSES) -> list[tuple[str,
     return found
 
 
+def role(group: Sequence[str]) -> str:
+    """As what a process connects to the bus."""
+    entity = group[0].partition(".")[0]
+    return "symbol" if entity == "market" else entity
+
+
 def name(group: Sequence[str]) -> str:
     """What the Ray dashboard calls the process: the actor's name, or the first and the number of the others."""
     return group[0] if len(group) == 1 else f"{group[0]}+{len(group) - 1}"

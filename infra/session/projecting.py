@@ -8,6 +8,7 @@ from typing import Any
 import ray
 
 from infra.services.discovery import Endpoints
+from infra.tapes.access import Access
 from infra.tapes.jetstream import JetStreamTape
 from projections.shell import Projector
 
@@ -17,14 +18,16 @@ NICENESS = 10  # what is read later must not take the machine from what trades n
 class ProjectorWorker:
     """What the Ray actor runs. `run` owns the loop; whoever supervises it calls it again after an exception."""
 
-    def __init__(self, url: str, tape: str, replicas: int, dsn: str) -> None:
-        self._url, self._tape, self._replicas, self._dsn = url, tape, replicas, dsn
+    def __init__(self, url: str, tape: str, replicas: int, dsn: str, access: Access) -> None:
+        self._url, self._tape, self._replicas, self._dsn, self._access = url, tape, replicas, dsn, access
         self._projector: Projector | None = None
 
     async def run(self) -> None:
         """Returns only by an exception. A database that is away is none: it is waited for."""
         os.setpriority(os.PRIO_PROCESS, 0, NICENESS)
-        tape = await JetStreamTape.connect(self._url, self._tape, replicas=self._replicas, create=False)
+        tape = await JetStreamTape.connect(
+            self._url, self._tape, replicas=self._replicas, create=False, access=self._access
+        )
         self._projector = Projector(self._dsn, tape)
         try:
             await self._projector.run()
@@ -41,5 +44,5 @@ def spawn_projector(endpoints: Endpoints, tape: JetStreamTape) -> Any:
     return (
         ray.remote(ProjectorWorker)
         .options(name="projector", num_cpus=0, max_restarts=-1, max_task_retries=0)
-        .remote(endpoints.nats_url, tape.name, tape.replicas, endpoints.postgres_dsn)
+        .remote(endpoints.nats, tape.name, tape.replicas, endpoints.postgres_dsn, endpoints.access("projector"))
     )

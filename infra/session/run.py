@@ -51,10 +51,16 @@ def recorded(stream: Callable[[], Iterator[Stamped]], *, speed: float | None, lo
 
 
 class Session:
-    """A running session. `halted` holds what stopped for good, in words; commands to end it count after `begun`."""
+    """A running session. `halted` holds what stopped for good, in words; commands to end it count after `begun`.
 
-    def __init__(self, config: Config, plan: Plan, endpoints: Endpoints, tape: JetStreamTape, begun: int) -> None:
-        self.config, self.plan, self.endpoints, self.tape, self.begun = config, plan, endpoints, tape, begun
+    `tape` and `feeds` are the same tape, as the session and as a feed: each role appends what is its own.
+    """
+
+    def __init__(
+        self, config: Config, plan: Plan, endpoints: Endpoints, tape: JetStreamTape, feeds: JetStreamTape, begun: int
+    ) -> None:
+        self.config, self.plan, self.endpoints, self.begun = config, plan, endpoints, begun
+        self.tape, self.feeds = tape, feeds
         self.deciders = deciders(plan)
         self.workers: dict[str, Any] = {}
         self.halted: list[str] = []
@@ -90,10 +96,10 @@ class Session:
         stream = source.stream(ts, feed)
         self.start(max(0, settled - 1) if source.lockstep else None)
         if source.lockstep:
-            conductor = Conductor(self.tape.client, self.tape, self.deciders)
+            conductor = Conductor(self.tape.client, self.tape, self.deciders, self.feeds)
             playing = conductor.play(unstamped(stream), settled=max(0, settled - 1), progress=self._count)
         else:
-            playing = Player(self.tape, source.speed, self._count).play(stream)
+            playing = Player(self.feeds, source.speed, self._count).play(stream)
         return await self._until_the_end(playing, duration_s, stop_on_halt=source.lockstep)
 
     async def _until_the_end(self, playing: Any, duration_s: float | None, stop_on_halt: bool) -> str:
@@ -114,13 +120,14 @@ class Session:
 
     def start(self, settled: int | None = None) -> None:
         """Starts every process; they are at work some seconds later. `settled`: lock-step after that sequence."""
-        url = self.endpoints.nats_url
-        connect = partial(connect_worker, url, self.tape.name, self.tape.replicas, settled)
+        at, tape = self.endpoints, self.tape
         names = [decider.actor for decider in self.deciders]
         for group in placement.groups(names, self.config.session.processes):
             label = placement.name(group)
             mine = [decider for decider in self.deciders if decider.actor in group]
             self._inboxes[label] = {pattern for decider in mine for pattern in decider.inbox}
+            access = at.access(placement.role(group))
+            connect = partial(connect_worker, at.nats, tape.name, tape.replicas, settled, access)
             worker = self.workers[label] = cluster.spawn(self.plan, group, label, connect)
             self._keep(label, worker.run.remote)
         projector = spawn_projector(self.endpoints, self.tape)
@@ -227,24 +234,29 @@ async def session(config: Config, plan: Plan) -> AsyncIterator[Session]:
         chosen = config.session
         starting = asyncio.ensure_future(asyncio.to_thread(cluster.start, chosen.dashboard, chosen.dashboard_port))
         try:
-            async with embedded(data_dir, config.services) as endpoints:
-                tape = await JetStreamTape.connect(endpoints.nats_url, config.tape, replicas=endpoints.replicas)
-                try:
-                    async with _opened(config, plan, endpoints, tape, starting) as found:
-                        yield found
-                finally:
-                    await tape.close()
+            async with (
+                embedded(data_dir, config.services, config.tape) as endpoints,
+                opened(config, endpoints, "session", create=True) as tape,
+                opened(config, endpoints, "feed") as feeds,
+                _opened(config, plan, endpoints, tape, feeds, starting) as found,
+            ):
+                yield found
         finally:
             await _end_ray(starting)  # where it came to no session
 
 
 @asynccontextmanager
 async def _opened(
-    config: Config, plan: Plan, endpoints: Endpoints, tape: JetStreamTape, starting: asyncio.Future[str]
+    config: Config,
+    plan: Plan,
+    endpoints: Endpoints,
+    tape: JetStreamTape,
+    feeds: JetStreamTape,
+    starting: asyncio.Future[str],
 ) -> AsyncIterator[Session]:
     await record_plan(tape, plan, time.time_ns() // 1000)
     # Before Ray is there, which takes seconds: who asks for an end meanwhile is heard.
-    found = Session(config, plan, endpoints, tape, await tape.end())
+    found = Session(config, plan, endpoints, tape, feeds, await tape.end())
     found.dashboard = await asyncio.shield(starting)
     try:
         yield found
@@ -277,4 +289,18 @@ async def finished(task: asyncio.Future[Any]) -> None:
 
 async def open_tape(config: Config, endpoints: Endpoints) -> Tape:
     """The configured tape for looking at, where there is one. Raises TapeError."""
-    return await JetStreamTape.connect(endpoints.nats_url, config.tape, replicas=endpoints.replicas, create=False)
+    access = endpoints.access("viewer")
+    return await JetStreamTape.connect(
+        endpoints.nats, config.tape, replicas=endpoints.replicas, create=False, access=access
+    )
+
+
+@asynccontextmanager
+async def opened(config: Config, at: Endpoints, role: str, *, create: bool = False) -> AsyncIterator[JetStreamTape]:
+    """The configured tape, for a role. Raises TapeError."""
+    access = at.access(role)
+    tape = await JetStreamTape.connect(at.nats, config.tape, replicas=at.replicas, create=create, access=access)
+    try:
+        yield tape
+    finally:
+        await tape.close()

@@ -12,6 +12,7 @@ import nats.errors
 
 from events.tape import TapeError
 
+from .access import NOBODY, Access
 from .client import TapeClient
 
 log = logging.getLogger(__name__)
@@ -24,6 +25,7 @@ API_TIMEOUT_S = 5.0  # a healthy server answers in milliseconds, an R3 group ami
 NO_MESSAGE = 10037
 NO_STREAM = 10059
 NAME_IN_USE = 10058
+_VIOLATION = re.compile(r'(?i)permissions violation for publish to "([^"]+)"')
 _RETRIED_API_ERRORS = {10004, 10005, 10008, 10009}  # a cluster that still comes up: no quorum, peers or leader
 
 BusTrouble = (nats.errors.Error, OSError, asyncio.TimeoutError)
@@ -43,12 +45,19 @@ class ApiError(TapeError):
         return self.code in _RETRIED_API_ERRORS
 
 
+class NotAllowed(TapeError):
+    """The server refuses what this role may not do."""
+
+
 class Bus:
     """One connection to NATS. It reconnects for ever; `reconnects` counts how often it did."""
 
-    def __init__(self, label: str) -> None:
+    def __init__(self, label: str, access: Access = NOBODY) -> None:
         self.client = TapeClient()
+        self._access = access
         self.reconnects = 0
+        self.refused: set[str] = set()
+        """Subjects, in lower case as nats-py names them, to which the server lets this role publish nothing."""
         self._label = label
         self._closing = False
         self._listeners: set[asyncio.Event] = set()
@@ -68,15 +77,26 @@ class Bus:
                     disconnected_cb=self._disconnected,
                     reconnected_cb=self._reconnected,
                     closed_cb=self._closed,
+                    **self._access.options(),
                 )
+        except TapeError:
+            await self.close()
+            raise
         except (*BusTrouble, ValueError) as error:
             await self.close()
+            if "authorization" in str(error).lower():
+                raise TapeError(f"the NATS server at {url} refuses {self._access.name}: {self._access.hint}") from error
             raise TapeError(f"no NATS server answers at {url}: {str(error) or 'no answer'}; is it running?") from error
         try:
             check_version(str(self.client.connected_server_version), url)
         except TapeError:
             await self.close()
             raise
+
+    @property
+    def api(self) -> str:
+        """What stands before a request to JetStream."""
+        return self._access.api
 
     async def close(self) -> None:
         self._closing = True
@@ -90,9 +110,14 @@ class Bus:
         self._listeners.discard(changed)
 
     async def ask(self, what: str, body: Any = None, *, timeout_s: float = API_TIMEOUT_S) -> Any:
-        """One request to `$JS.API.<what>`. Raises ApiError, or one of BusTrouble."""
+        """One request to JetStream's API. Raises ApiError, or one of BusTrouble."""
         payload = b"" if body is None else msgspec.json.encode(body)
-        answer = await self.client.ask_directly(f"$JS.API.{what}", b"", payload, timeout_s)
+        subject = f"{self.api}.{what}"
+        try:
+            answer = await self.client.ask_directly(subject, b"", payload, timeout_s)
+        except BusTrouble:
+            self.check_allowed(subject)
+            raise
         found = msgspec.json.decode(answer.data)
         if error := found.get("error"):
             raise ApiError(what, error.get("err_code", 0), error.get("description", ""))
@@ -113,7 +138,15 @@ class Bus:
                     raise TapeError(f"NATS did not answer {what}: {error or type(error).__name__}") from error
             await asyncio.sleep(0.05)
 
+    def check_allowed(self, subject: str) -> None:
+        """Raises NotAllowed where the server has refused the subject."""
+        if subject.lower() in self.refused:
+            raise NotAllowed(f"{self._access.name} may not publish to {subject}")
+
     async def _error(self, error: Exception) -> None:
+        if found := _VIOLATION.search(str(error)):
+            self.refused.add(found[1].lower())
+            self.client.interrupt(error)
         # Every refused attempt to reconnect ends here too; the loss itself was reported by `_disconnected`.
         level = logging.DEBUG if self.client.is_reconnecting or self.client.is_connecting else logging.WARNING
         log.log(level, "%s: %s", self._label, error or type(error).__name__)

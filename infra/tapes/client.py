@@ -95,6 +95,12 @@ class TapeClient(Client):
         if not self._write(command):
             await self._send_command(command)
 
+    def interrupt(self, trouble: Exception) -> None:
+        """Ends the waiting for answers, of which one will not come; those of the others are unclear now."""
+        for waiting in self._answers.values():
+            if not waiting.done():
+                waiting.set_exception(nats.errors.Error(str(trouble)))
+
     def _write(self, command: bytes) -> bool:
         """Hands a command to the socket after what is pending; false where there is no connection."""
         if not self.is_connected or self._transport is None:

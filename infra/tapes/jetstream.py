@@ -17,6 +17,7 @@ from events.codec import Codec
 from events.decision import Decision, Recorded
 from events.tape import EVERYTHING, LostRace, TapeError
 
+from .access import NOBODY, Access
 from .bus import EPOCH, NO_MESSAGE, ApiError, Bus, BusTrouble
 from .client import Delivery, TapeClient
 from .reader import Dropped, Reader, epoch_of, known_at_of
@@ -65,12 +66,15 @@ class JetStreamTape:
     What was dropped from the stream behind an archive is read from there. Raises ArchiveError where that is away.
     """
 
-    def __init__(self, name: str, url: str, bus: Bus, stream: Found, patience_s: float, ack_s: float) -> None:
+    def __init__(
+        self, name: str, url: str, bus: Bus, stream: Found, patience_s: float, ack_s: float, access: Access
+    ) -> None:
         self.name = name
         self.replicas = stream.replicas
         self._stream = stream
         self._past: Past | None = None
         self._url = url
+        self._access = access
         self._bus = bus
         self._reading: Bus | None = None
         self._opening = asyncio.Lock()
@@ -88,23 +92,25 @@ class JetStreamTape:
         *,
         replicas: int = 1,
         create: bool = True,
+        access: Access = NOBODY,
         patience_s: float = _PATIENCE_S,
         ack_s: float = _ACK_S,
     ) -> JetStreamTape:
         """Opens the stream `name`, and creates it where `create` says so.
 
-        `url` may name several servers, separated by commas. `patience_s`: how long an append waits for a server that
-        is away; `ack_s`: how long for one ack. Raises TapeError, and ValueError for a name that cannot be one.
+        `url` may name several servers, separated by commas; `access` says as what to connect. `patience_s`: how long an
+        append waits for a server that is away; `ack_s`: how long for one ack. Raises TapeError, and ValueError for a
+        name that cannot be one.
         """
         subjects.token(name)
-        bus = Bus(f"tape {name}")
+        bus = Bus(f"tape {name}", access)
         await bus.connect(url)
         try:
             stream = await open_stream(bus, name, replicas=replicas, create=create)
         except BaseException:
             await bus.close()
             raise
-        return cls(name, url, bus, stream, patience_s, ack_s)
+        return cls(name, url, bus, stream, patience_s, ack_s, access)
 
     @property
     def bus(self) -> Bus:
@@ -179,6 +185,7 @@ class JetStreamTape:
             limit = self._bus.client.max_payload
             raise MessageTooLarge(f"{subject}: {len(body)} bytes exceed the server's limit of {limit}") from error
         except BusTrouble as error:
+            self._bus.check_allowed(subject)
             trouble = str(error) or type(error).__name__
             if self._bus.client.is_closed:
                 raise OutcomeUnknown(f"{subject}: the connection to NATS is closed: {trouble}") from error
@@ -305,7 +312,7 @@ class JetStreamTape:
     async def _reading_bus(self) -> Bus:
         async with self._opening:
             if self._reading is None:
-                bus = Bus(f"tape {self.name}, reading")
+                bus = Bus(f"tape {self.name}, reading", self._access)
                 await bus.connect(self._url)
                 self._reading = bus
             return self._reading

@@ -110,6 +110,8 @@ class Reader(Generic[T]):
                     if await self._control(msg):
                         return
                     continue
+                if self._consumer not in msg.reply:  # somebody has a consumer of his own deliver here
+                    raise Broken(f"a message came from another consumer: {msg.reply}")
                 seq, delivered, ns = ack_parts(msg.reply)
                 if delivered != self._delivered + 1:
                     raise Broken(f"message {self._delivered + 1} of the consumer did not come, {delivered} did")
@@ -251,9 +253,11 @@ class Reader(Generic[T]):
         try:
             await self._bus.client.unsubscribe_directly(subscription)
             if self._bus.client.is_connected:
-                # Without waiting for the answer: a consumer without interest is removed by the server anyway.
+                # Without waiting for the answer: a consumer without interest is removed by the server anyway. That a
+                # role may delete any consumer is of no use to it: their names cannot be guessed.
                 inbox = self._bus.client.new_inbox()
-                await self._bus.client.publish(f"$JS.API.CONSUMER.DELETE.{self._tape}.{self._consumer}", reply=inbox)
+                subject = f"{self._bus.api}.CONSUMER.DELETE.{self._tape}.{self._consumer}"
+                await self._bus.client.publish(subject, reply=inbox)
         except BusTrouble as error:
             log.debug("%s: consumer %s is left to the server: %s", self._tape, self._consumer, error)
 

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import nats
 import psycopg
 import pytest
 
@@ -20,6 +19,7 @@ from infra.services.discovery import Endpoints, read
 from infra.services.embedded import discover, embedded
 from infra.services.process import Account, arguments, command, until
 from infra.services.settings import ServiceError, ServiceSettings
+from tests.roles import client_as
 
 # Far above the second that a start takes: only a start that hangs fails on it.
 _PATIENCE_S = 60.0
@@ -63,22 +63,18 @@ def said(child: subprocess.Popen[str]) -> list[str]:
 
 
 async def remember(endpoints: Endpoints, value: int) -> None:
-    client = await nats.connect(endpoints.nats_url)
-    jetstream = client.jetstream()
-    await jetstream.add_stream(name="kept", subjects=["kept"])
-    await jetstream.publish("kept", str(value).encode())
-    await client.close()
+    async with client_as(endpoints, "archivist") as (_, jetstream):
+        await jetstream.add_stream(name="main", subjects=["main.>"])
+        await jetstream.publish("main.kept", str(value).encode())
     with psycopg.connect(endpoints.postgres_dsn) as connection:
         connection.execute("CREATE TABLE IF NOT EXISTS kept (value int)")
         connection.execute("INSERT INTO kept VALUES (%s)", (value,))
 
 
 async def remembered(endpoints: Endpoints) -> tuple[list[int], list[int]]:
-    client = await nats.connect(endpoints.nats_url)
-    jetstream = client.jetstream()
-    count = (await jetstream.stream_info("kept")).state.messages
-    messages = [await jetstream.get_msg("kept", number) for number in range(1, count + 1)]
-    await client.close()
+    async with client_as(endpoints, "viewer") as (_, jetstream):
+        count = (await jetstream.stream_info("main")).state.messages
+        messages = [await jetstream.get_msg("main", number) for number in range(1, count + 1)]
     with psycopg.connect(endpoints.postgres_dsn) as connection:
         rows = connection.execute("SELECT value FROM kept ORDER BY value").fetchall()
     return [int(message.data or b"") for message in messages], [int(row[0]) for row in rows]

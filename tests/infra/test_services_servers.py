@@ -18,6 +18,7 @@ from infra.services.nats import NatsCluster, NatsServer, check_external
 from infra.services.postgres import PostgresServer
 from infra.services.postgres import check_external as check_external_postgres
 from infra.services.settings import ServiceError, ServiceSettings, settings_from
+from tests.roles import client_as
 
 # Electing a leader takes the servers 4 to 9 s by their own rules; this leaves room for a busy machine.
 _ELECTION_PATIENCE_S = 60.0
@@ -95,11 +96,11 @@ async def test_a_replicated_stream_survives_the_loss_of_one_server(tmp_path: Pat
         await client.close()
 
 
-async def _published(client: Client, body: bytes) -> int:
+async def _published(client: Client, body: bytes, subject: str = "kept") -> int:
     deadline = time.monotonic() + _ELECTION_PATIENCE_S
     while True:
         try:
-            return int((await client.jetstream(timeout=2).publish("kept", body)).seq)
+            return int((await client.jetstream(timeout=2).publish(subject, body)).seq)
         except nats.errors.Error:
             if time.monotonic() > deadline:
                 raise
@@ -111,10 +112,9 @@ async def test_the_replicated_tier_starts_three_servers_that_keep_their_stream(t
     for count in (1, 2):
         async with embedded(tmp_path, settings) as endpoints:
             assert (len(endpoints.nats_urls), endpoints.replicas) == (3, 3)
-            client = await nats.connect(list(endpoints.nats_urls))
-            await client.jetstream().add_stream(name="kept", subjects=["kept"], num_replicas=endpoints.replicas)
-            assert await _published(client, b"x") == count
-            await client.close()
+            async with client_as(endpoints, "archivist") as (client, jetstream):
+                await jetstream.add_stream(name="main", subjects=["main.>"], num_replicas=endpoints.replicas)
+                assert await _published(client, b"x", "main.kept") == count
 
 
 async def test_an_old_nats_server_is_refused(tmp_path: Path) -> None:
