@@ -18,6 +18,7 @@ from actors.lockstep import Lockstep
 from actors.plan import Plan
 from actors.roster import deciders
 from actors.shell import Host
+from events import subjects
 from events.decision import Decision, Recorded
 from events.digest import Digest, digest
 from events.memory import MemoryTape
@@ -59,24 +60,25 @@ class Bus:
     def carry(self, subject: str, data: bytes) -> None:
         loop = asyncio.get_running_loop()
         for listener in self.listening:
-            if listener.subject == subject and not self.faults.strike(0.05, f"lost {subject}"):
+            if subjects.matches(listener.subject, *subject.rsplit(".", 1)) and not self.faults.strike(0.05, f"lost {subject}"):
                 listener.due = max(listener.due, loop.time() + self.faults.chance.choice((0.0, 0.001, 0.05)))
-                loop.call_at(listener.due, listener.hear, data)
+                loop.call_at(listener.due, listener.hear, subject, data)
 
 
 class Listener:
     def __init__(self, bus: Bus, subject: str, callback: Callable[[Any], Awaitable[None]]) -> None:
         self.bus, self.subject, self._callback = bus, subject, callback
         self.due = 0.0
-        self._inbox: asyncio.Queue[bytes] = asyncio.Queue()
+        self._inbox: asyncio.Queue[tuple[str, bytes]] = asyncio.Queue()
         self._task = asyncio.ensure_future(self._work())
 
-    def hear(self, data: bytes) -> None:
-        self._inbox.put_nowait(data)
+    def hear(self, subject: str, data: bytes) -> None:
+        self._inbox.put_nowait((subject, data))
 
     async def _work(self) -> None:
         while True:
-            await self._callback(SimpleNamespace(data=await self._inbox.get()))
+            subject, data = await self._inbox.get()
+            await self._callback(SimpleNamespace(subject=subject, data=data))
 
     async def unsubscribe(self) -> None:
         self._task.cancel()
