@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
 from typing import Any
 
 import msgspec
@@ -54,6 +55,10 @@ _encode = msgspec.json.Encoder().encode
 def _reports(tape: str, entity: str) -> str:
     """Of one entity, for a process may only speak for its own: the bus sees to that."""
     return f"lockstep.{tape}.report.{entity}"
+
+
+def _entity(report: Report) -> str:
+    return report.actor.partition(".")[0]
 
 
 def _asks(tape: str) -> str:
@@ -104,14 +109,13 @@ class LockstepGate:
             await self._tell(Report(actor, seq, True, at))
 
     async def _tell(self, *reports: Report) -> None:
-        """One message for all, for it is the number of messages that costs."""
+        """One message for all of an entity, and so of a session's process: the number of messages is what costs."""
         self._latest.update((report.actor, report) for report in reports)
-        entity = reports[0].actor.partition(".")[0]  # processes never mix entities
-        await self._client.publish(_reports(self._tape, entity), _encode(reports))
+        for entity, group in groupby(reports, _entity):
+            await self._client.publish(_reports(self._tape, entity), _encode((*group,)))
 
     async def _asked(self, _: Msg) -> None:
-        if self._latest:
-            await self._tell(*self._latest.values())
+        await self._tell(*self._latest.values())
 
     def _permit_for(self, actor: str) -> Callable[[Msg], Any]:
         async def permitted(message: Msg) -> None:
@@ -205,9 +209,9 @@ class Conductor:
                     await self._permit(actor, seq)
 
     async def _reported(self, message: Msg) -> None:
-        entity = message.subject.rpartition(".")[2] + "."
+        speaker = message.subject.rpartition(".")[2]
         for report in _decode(message.data):
-            if not report.actor.startswith(entity):
+            if _entity(report) != speaker:
                 continue
             known = self._reports.get(report.actor)
             if known is None or report.seq > known.seq or (report.seq == known.seq and report.at >= known.at):

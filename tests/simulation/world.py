@@ -60,7 +60,8 @@ class Bus:
     def carry(self, subject: str, data: bytes) -> None:
         loop = asyncio.get_running_loop()
         for listener in self.listening:
-            if subjects.matches(listener.subject, *subject.rsplit(".", 1)) and not self.faults.strike(0.05, f"lost {subject}"):
+            hears = subjects.matches(listener.subject, *subject.rsplit(".", 1))
+            if hears and not self.faults.strike(0.05, f"lost {subject}"):
                 listener.due = max(listener.due, loop.time() + self.faults.chance.choice((0.0, 0.001, 0.05)))
                 loop.call_at(listener.due, listener.hear, subject, data)
 
