@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from pathlib import Path
 from types import TracebackType
@@ -165,6 +166,26 @@ class NatsServer:
         if self._process is None:
             raise ServiceError(f'The NATS server of "{self.directory}" is not running.')
         return self._process.pid
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is not there, though it was not stopped."""
+        return self._process is None or self._process.poll() is not None
+
+    async def ailing(self) -> str:
+        """After a write that failed, as on a full disk, JetStream takes no message until the server starts again."""
+        try:
+            await asyncio.to_thread(self._ask_health)
+        except urllib.error.HTTPError as unhealthy:
+            said = unhealthy.read().decode(errors="replace")
+            return said if "write error" in said else ""
+        except OSError:  # it is starting, stopped or busy: not a matter of its files
+            pass
+        return ""
+
+    def _ask_health(self) -> None:
+        with urllib.request.urlopen(f"{self.monitor_url}/healthz", timeout=_CONNECT_TIMEOUT_S) as answer:
+            answer.read()
 
     async def start(self) -> None:
         """Starts the server and returns when JetStream answers. Raises ServiceError with the reason."""

@@ -181,6 +181,15 @@ class PostgresServer:
             raise ServiceError(f'The PostgreSQL of "{self.directory}" is not running.')
         return self._process.pid
 
+    @property
+    def ended(self) -> bool:
+        """Whether it is not there, though it was not stopped."""
+        return self._process is None or self._process.poll() is not None
+
+    async def ailing(self) -> str:
+        """A server that lives recovers by itself, also from a full disk."""
+        return ""
+
     def _password(self) -> str:
         return (self.directory / "password").read_text().strip()
 

@@ -16,7 +16,9 @@ from typing import Any
 
 log = logging.getLogger("tickertape.cluster")
 
-NODE_S = 30.0  # Ray's own patience with a node that starts
+NODE_S = (
+    120.0  # a machine that is busy needs a minute where a quiet one needs three seconds; Ray itself gives up after 30
+)
 POLL_S = 0.02
 WORKER = Path(__file__).with_name("rayworker.py")
 

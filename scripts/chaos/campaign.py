@@ -13,7 +13,7 @@ from scripts.chaos.faults import Kind, Missed, Place
 from scripts.chaos.observer import Observer
 from scripts.chaos.stack import Log, Stack
 
-PATIENCE_S = 180.0  # a session starts in ten seconds on a quiet machine and in many times that on a busy one
+PATIENCE_S = 420.0  # a session starts in ten seconds on a quiet machine, in minutes on one with ten times its work
 MISSES_MAX = 20  # of one fault, tried again: the process it was to hit had just ended
 
 

@@ -11,6 +11,8 @@ from typing import Any
 
 import msgspec
 
+from infra.services.nats import NatsServer
+from infra.services.postgres import PostgresServer
 from scripts.chaos.observer import Observer
 from scripts.chaos.proxy import Chooser, Proxy, Way, is_append
 from scripts.chaos.stack import Stack, alive, killed, name, state, until, words
@@ -18,7 +20,7 @@ from scripts.parity import kill_everything
 
 SKIP_MAX = 40  # messages that pass before the one that is meant: some market facts
 DEATH_S = 10.0  # until a killed process is gone: the kernel needs milliseconds, a busy machine more
-THERE_S = 120.0  # until there is something to hit: a session that starts on a busy machine takes that long
+THERE_S = 420.0  # until there is something to hit: a session that starts on a very busy machine takes minutes
 
 
 class Missed(Exception):
@@ -33,6 +35,7 @@ class Place(msgspec.Struct):
     chance: random.Random
 
 
+Server = NatsServer | PostgresServer
 Fault = Callable[[Place], Awaitable[str]]
 
 
@@ -134,6 +137,13 @@ async def _target(place: Place, kind: str) -> int:
     return place.chance.choice(found)
 
 
+async def _server(server: Server) -> int:
+    """The process of a server that runs."""
+    if not await until(lambda: not server.ended, THERE_S):
+        raise Missed("the server does not run")
+    return server.pid
+
+
 async def _kill(pid: int) -> str:
     what = f"{pid} {name(pid)} {words(pid)[:60]}"
     if not killed(pid) or not await until(lambda: not alive(pid), DEATH_S):
@@ -198,12 +208,10 @@ async def kill_all(place: Place) -> str:
 
         async def everything() -> str:
             count = kill_everything(child.pid)
-            await asyncio.gather(stack.bus.kill(), stack.database.kill())
+            await asyncio.gather(_kill(await _server(stack.bus)), _kill(await _server(stack.database)))
             return f"{count} processes and both servers"
 
-        what = await _session_ends(stack, everything)
-        await asyncio.gather(stack.bus.start(), stack.database.start())
-        return what
+        return await _session_ends(stack, everything)
 
 
 async def stop_session(place: Place) -> str:
@@ -223,7 +231,7 @@ def _amid_appends(place: Place, pid: int) -> asyncio.Future[str]:
 async def kill_bus(place: Place) -> str:
     stack = place.stack
     async with stack.bus_lock:
-        pid = stack.bus.pid
+        pid = await _server(stack.bus)
         if place.chance.random() < 0.5:
             hit = _amid_appends(place, pid)
             await asyncio.wait((hit,), timeout=THERE_S)
@@ -232,30 +240,23 @@ async def kill_bus(place: Place) -> str:
             raise Missed("no nats-server")
         if not await until(lambda: not alive(pid), DEATH_S):
             raise Missed("nats-server was not hit")
-        await stack.bus.kill()
-        await asyncio.sleep(place.chance.uniform(0.0, 0.5))
-        await stack.bus.start()
         return f"{pid} nats-server"
 
 
 async def stop_bus(place: Place) -> str:
     async with place.stack.bus_lock:
-        return await _stop(place, place.stack.bus.pid, 2.0)
+        return await _stop(place, await _server(place.stack.bus), 2.0)
 
 
 async def kill_database(place: Place) -> str:
     stack = place.stack
     async with stack.database_lock:
-        what = await _kill(stack.database.pid)
-        await stack.database.kill()
-        await asyncio.sleep(place.chance.uniform(0.0, 0.5))
-        await stack.database.start()
-        return what
+        return await _kill(await _server(stack.database))
 
 
 async def stop_database(place: Place) -> str:
     async with place.stack.database_lock:
-        return await _stop(place, place.stack.database.pid, 2.0)
+        return await _stop(place, await _server(place.stack.database), 2.0)
 
 
 def backend(number: int) -> Fault:

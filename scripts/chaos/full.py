@@ -1,44 +1,44 @@
-"""A disk that is full to the last byte, under the tape and under PostgreSQL."""
+"""A disk that is full to the last byte, under the tape or under PostgreSQL."""
 
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Callable
+from pathlib import Path
 
+from scripts.chaos.disk import Disk
 from scripts.chaos.faults import Missed, Place
 from scripts.chaos.stack import until
 
-FELT_S = 60.0  # until the server meets the end of its disk: the files it has open have room left in them
-FULL_S = 1.0
+FELT_S = 60.0  # until the server meets the end of its disk: the files that it has open have room left in them
+LONGEST_S = 2.0  # that it stays full after that
 
 
 async def full_tape(place: Place) -> str:
-    """Appends are refused; when there is room again, an operator starts the server again."""
+    """The stream takes nothing any more, every writer waits; with room again the server is started again."""
     stack = place.stack
     async with stack.bus_lock:
-        disk = stack.disks["nats"]
-        if not disk.mounted:
-            raise Missed("no disk of its own")
-        taken = disk.fill()
-        try:
-            at = place.seen.feed
-            await until(lambda: "no space left" in stack.bus.log.read_text(errors="replace"), FELT_S)
-            await asyncio.sleep(FULL_S)
-        finally:
-            disk.empty()
-        return f"{taken >> 20} MB taken, at {at} to {place.seen.feed}"
+        return await _full(place, stack.disks["nats"], stack.bus.log, lambda: place.seen.feed)
 
 
 async def full_database(place: Place) -> str:
+    """The projector's transactions fail, it waits and tries again; trading does not notice."""
     stack = place.stack
     async with stack.database_lock:
-        disk = stack.disks["postgres"]
-        if not disk.mounted:
-            raise Missed("no disk of its own")
-        taken = disk.fill()
-        try:
-            at = place.seen.projected
-            await until(lambda: "No space left" in stack.database.log.read_text(errors="replace"), FELT_S)
-            await asyncio.sleep(FULL_S)
-        finally:
-            disk.empty()
-        return f"{taken >> 20} MB taken, at {at} to {place.seen.projected}"
+        return await _full(place, stack.disks["postgres"], stack.database.log, lambda: place.seen.projected)
+
+
+async def _full(place: Place, disk: Disk, log: Path, at: Callable[[], int]) -> str:
+    if not disk.mounted:
+        raise Missed("no disk of its own")
+    said = len(log.read_bytes())  # noqa: ASYNC240 - a small file
+    taken, began, before = disk.fill(), time.monotonic(), at()
+    try:
+        if not await until(lambda: b"no space left" in log.read_bytes()[said:].lower(), FELT_S):
+            raise Missed("the server did not write")
+        felt, stood = time.monotonic() - began, at()
+        await asyncio.sleep(place.chance.uniform(0.0, LONGEST_S))
+        return f"{taken >> 20} MB taken; felt after {felt:.1f} s; from {before} to {stood}, then to {at()}"
+    finally:
+        disk.empty()

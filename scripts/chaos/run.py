@@ -18,7 +18,7 @@ from scripts.chaos.report import Report
 from scripts.chaos.stack import Log, Stack, until
 from scripts.chaos.verdict import compared
 
-START_S = 180.0
+START_S = 420.0
 END_S = 600.0  # for the rest of the market, after the last fault
 MARKET = "feed.binance.BNB-USDT.>"
 REST = 200  # facts that are played after the last fault, undisturbed

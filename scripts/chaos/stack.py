@@ -17,6 +17,7 @@ from typing import IO
 import msgspec
 
 from infra.config import Config
+from infra.services.keeping import keep
 from infra.services.nats import NatsServer
 from infra.services.postgres import PostgresServer
 from infra.services.settings import ServiceSettings
@@ -69,6 +70,7 @@ class Stack:
                 stack.enter_context(disk)
             await stack.enter_async_context(self.bus)
             await stack.enter_async_context(self.database)
+            stack.push_async_callback(_ended, asyncio.ensure_future(self._keep()))
             self.bus_proxy = await stack.enter_async_context(Proxy(self.bus.url))
             self.database_proxy = await stack.enter_async_context(Proxy(self.database.dsn, messages=False))
             self.config = self._configured()
@@ -79,6 +81,9 @@ class Stack:
                 if self.child is not None and self.child.poll() is None:
                     kill_everything(self.child.pid)
                     self.child.wait()
+
+    async def _keep(self) -> None:
+        await keep((self.bus, self.database), lambda: self.log("a server was started again"))
 
     def _configured(self) -> Config:
         services = ServiceSettings(nats_url=self.bus_proxy.url, postgres_dsn=self.database_proxy.url)
@@ -120,6 +125,11 @@ class Stack:
         if self.child is None or self.child.poll() is not None:
             return []
         return [pid for pid in descendants(self.child.pid)[1:] if name(pid) == kind or words(pid).startswith(kind)]
+
+
+async def _ended(task: asyncio.Future[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 def alive(pid: int) -> bool:
