@@ -5,10 +5,12 @@ import os
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 from infra.services import admission, discovery, nats, postgres, secrets
 from infra.services.discovery import Endpoints, Running
+from infra.services.keeping import keeping
 from infra.services.nats import NatsCluster, NatsServer
 from infra.services.postgres import PostgresServer
 from infra.services.settings import ServiceError, ServiceSettings
@@ -131,7 +133,17 @@ async def _owned(home: Path, settings: ServiceSettings, tape: str = "main") -> A
         running = _running(home, settings, bus, database)
         discovery.write(home, running)
         stack.callback(discovery.erase, home)
+        servers = [*(bus.servers if isinstance(bus, NatsCluster) else (bus,)), database]
+        kept = [server for server in servers if server is not None]
+        again = partial(_say_again, home, settings, bus, database)
+        await stack.enter_async_context(keeping(kept, again))
         yield running.endpoints
+
+
+def _say_again(
+    home: Path, settings: ServiceSettings, bus: NatsServer | NatsCluster | None, database: PostgresServer | None
+) -> None:
+    discovery.write(home, _running(settings, bus, database))  # with the new processes
 
 
 async def _recover(home: Path) -> None:

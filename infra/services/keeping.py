@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -35,11 +36,16 @@ class Server(Protocol):
     async def stop(self) -> None: ...
 
 
-async def keep(servers: Sequence[Server], started: Callable[[], None]) -> None:
-    """Watches until it is cancelled; `started` is called when a server has been started again."""
-    async with asyncio.TaskGroup() as group:
-        for server in servers:
-            group.create_task(_keep(server, started))
+@asynccontextmanager
+async def keeping(servers: Sequence[Server], started: Callable[[], None]) -> AsyncIterator[None]:
+    """Watches while the block lasts; `started` is called when a server has been started again."""
+    tasks = [asyncio.ensure_future(_keep(server, started)) for server in servers]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _keep(server: Server, started: Callable[[], None]) -> None:
@@ -61,5 +67,5 @@ async def _keep(server: Server, started: Callable[[], None]) -> None:
             await server.stop()
             await server.start()
             started()
-        except ServiceError as error:
+        except (ServiceError, OSError) as error:
             log.error("%s", error)

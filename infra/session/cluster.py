@@ -7,7 +7,7 @@ import logging
 import os
 import zlib
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -22,13 +22,15 @@ from actors.shell import Connect, Worker, sleep_before_retry
 from actors.strategies import UnknownStrategy
 from events import subjects
 from events.tape import LostRace, TapeDamaged
-from infra.session.quickstart import quick
+from infra.session.quickstart import NotStarted, quick
 from projections.outcome import RebuildNeeded
 
 log = logging.getLogger("tickertape.cluster")
 
 HOPELESS = (LostRace, TapeDamaged, RebuildNeeded, BadPlan, UnknownStrategy)
 """What the same process would meet again: each of their sentences says what a person has to do."""
+
+STARTS_MAX = 5  # its raylet gives its agent 15 s to come up, which is known to be too little on a busy machine
 
 LOST_POLL_S = 0.2  # a look takes microseconds
 
@@ -56,21 +58,35 @@ def start(dashboard: bool, port: int = 8265) -> str:
     # No event passes through Ray's object store, and our actors ask for no CPU: the numbers only keep Ray from
     # taking a third of the memory and from warning of more processes than cores.
     own: dict[str, Any] = {} if shared else {"object_store_memory": 100_000_000, "num_cpus": 64}
-    with _no_chatter(), nullcontext() if shared else quick():
-        context = ray.init(
-            address=shared or "local",
-            namespace="tickertape",
-            include_dashboard=dashboard,
-            dashboard_host="127.0.0.1",
-            dashboard_port=port,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            _node_ip_address="127.0.0.1",
-            configure_logging=False,
-            **own,
-        )
+    begin = partial(
+        ray.init,
+        address=shared or "local",
+        namespace="tickertape",
+        include_dashboard=dashboard,
+        dashboard_host="127.0.0.1",
+        dashboard_port=port,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+        _node_ip_address="127.0.0.1",
+        configure_logging=False,
+        **own,
+    )
+    with _no_chatter():
+        context = begin() if shared else _begun(begin)
     url = context.dashboard_url if shared else f"127.0.0.1:{port}"
     return f"http://{url}" if dashboard and url else ""
+
+
+def _begun(begin: Callable[[], Any]) -> Any:
+    for _ in range(STARTS_MAX - 1):
+        try:
+            with quick():
+                return begin()
+        except NotStarted as trouble:
+            log.warning("%s; once more", trouble)
+            ray.shutdown()
+    with quick():
+        return begin()
 
 
 def dashboard_access() -> str:

@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,14 @@ POLL_S = 0.02
 WORKER = Path(__file__).with_name("rayworker.py")
 
 
+class NotStarted(Exception):
+    """Ray did not come up; on a machine that is very busy its parts lose patience with one another."""
+
+
 @contextmanager
 def quick() -> Iterator[None]:
     """While it lasts, `ray.init` starts no dashboard, autoscaler and log monitor, and its workers by `rayworker`."""
+    nodes: list[Any] = []
     with ExitStack() as stack:
         try:
             from ray._private import services
@@ -34,12 +40,18 @@ def quick() -> Iterator[None]:
 
             stack.enter_context(_swapped(RayParams, "__init__", _fewer))
             stack.enter_context(_swapped(Node, "start_api_server", _later))
-            stack.enter_context(_swapped(services, "get_node", _soon))
+            stack.enter_context(_swapped(Node, "start_ray_processes", partial(_noted, nodes)))
+            stack.enter_context(_swapped(services, "get_node", partial(_soon, nodes)))
             stack.enter_context(sent_plainly())
         except (ImportError, AttributeError) as other:
             stack.close()
             log.warning("Ray is another one than is known here, so it takes longer to start: %s", other)
-        yield
+        try:
+            yield
+        except BaseException:
+            for node in nodes:  # Ray leaves what it had started to the end of the program
+                node.kill_all_processes(check_alive=False, allow_graceful=False)
+            raise
 
 
 @contextmanager
@@ -90,8 +102,16 @@ def _later(_: Callable[..., None]) -> Callable[..., None]:
     return later
 
 
-def _soon(get_node: Callable[[str, str], Any]) -> Callable[[str, str], Any]:
-    """Its own waiting is in steps of a second."""
+def _noted(nodes: list[Any], start: Callable[[Any], None]) -> Callable[[Any], None]:
+    def started(self: Any) -> None:
+        nodes.append(self)
+        start(self)
+
+    return started
+
+
+def _soon(begun: list[Any], get_node: Callable[[str, str], Any]) -> Callable[[str, str], Any]:
+    """Its own waiting is in steps of a second, and goes on where there is nothing left to wait for."""
 
     def soon(gcs_address: str, node_id: str) -> Any:
         from ray._private import services, state
@@ -101,6 +121,8 @@ def _soon(get_node: Callable[[str, str], Any]) -> Callable[[str, str], Any]:
         nodes._initialize_global_state(untyped._get_gcs_client_options(gcs_address))
         deadline = time.monotonic() + NODE_S
         while time.monotonic() < deadline and not any(one["NodeID"] == node_id for one in nodes.node_table()):
+            if dead := [kind for node in begun for kind, _ in node.dead_processes()]:
+                raise NotStarted(f"Ray's {' and '.join(dead)} ended while it started")
             time.sleep(POLL_S)
         return get_node(gcs_address, node_id)
 

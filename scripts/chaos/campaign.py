@@ -71,7 +71,10 @@ class Campaign:
 
 
 def drawn(kinds: Sequence[Kind], count: int, chance: random.Random, together: float) -> list[list[Kind]]:
-    """`count` faults by weight, every kind at least once; light ones join the one before with that probability."""
+    """`count` faults by weight, every kind at least once.
+
+    `together`: how probably a light one joins those before it; any other one does with its square.
+    """
     if count < len(kinds):
         raise ValueError(f"{count} faults are too few for {len(kinds)} kinds")
     spare = chance.choices(kinds, [kind.weight for kind in kinds], k=count - len(kinds))
@@ -79,7 +82,7 @@ def drawn(kinds: Sequence[Kind], count: int, chance: random.Random, together: fl
     chance.shuffle(picked)
     volleys: list[list[Kind]] = []
     for kind in picked:
-        if volleys and chance.random() < together and (kind.light or all(one.light for one in volleys[-1])):
+        if volleys and chance.random() < (together if kind.light else together**2):
             volleys[-1].append(kind)
         else:
             volleys.append([kind])

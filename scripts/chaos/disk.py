@@ -14,14 +14,14 @@ PIECE = 1 << 20
 class Disk:
     """A tmpfs mounted at `folder`, where mounts are allowed; else a plain folder, and `mounted` is false."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, size_mb: int = SIZE_MB) -> None:
+        self.folder, self._size_mb = folder, size_mb
         self.mounted = False
         self._filler = folder / "filler"
 
     def __enter__(self) -> Self:
         self.folder.mkdir(parents=True, exist_ok=True)
-        words = ["mount", "-t", "tmpfs", "-o", f"size={SIZE_MB}m,mode=755", "tmpfs", str(self.folder)]
+        words = ["mount", "-t", "tmpfs", "-o", f"size={self._size_mb}m,mode=755", "tmpfs", str(self.folder)]
         try:
             self.mounted = subprocess.run(words, capture_output=True, check=False).returncode == 0
         except OSError:

@@ -25,7 +25,7 @@ KINDS = (
     Kind("bus: all connections cut", faults.cut_all, 3),
     Kind("bus: connection stalled", faults.stall(True, 1.5, cut=False), 4, light=True),
     Kind("bus: connection stalled, then cut", faults.stall(True, 1.5, cut=True), 3, light=True),
-    Kind("bus: connection half open", faults.half_open, 0.3),
+    Kind("bus: connection half open", faults.half_open, 0.3, long=True),
     Kind("database: connection cut", faults.cut_one(bus=False), 4, light=True),
     Kind("database: commit's answer lost", faults.message("down", is_commit, cut=True, bus=False), 5, light=True),
     Kind("database: connection stalled", faults.stall(False, 1.5, cut=False), 3, light=True),
@@ -50,7 +50,7 @@ KINDS = (
     Kind("gcs_server: SIGSTOP", faults.stop("gcs_server", 3.0), 1),
     Kind("raylet: SIGKILL", faults.kill("raylet"), 0.4),
     Kind("raylet: SIGSTOP", faults.stop("raylet", 3.0), 1),
-    Kind("Ray's agents: SIGKILL", faults.kill("ray::DashboardA"), 0.2),
-    Kind("Ray's agents: SIGKILL", faults.kill("ray::RuntimeEnv"), 0.2),
+    Kind("Ray's agents: SIGKILL", faults.kill("ray::DashboardA"), 0.2, long=True),
+    Kind("Ray's agents: SIGKILL", faults.kill("ray::RuntimeEnv"), 0.2, long=True),
     Kind("Ray's agents: SIGSTOP", faults.stop("ray::RuntimeEnv", 3.0), 0.5),
 )

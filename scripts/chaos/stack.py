@@ -11,13 +11,14 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import IO
 
 import msgspec
 
 from infra.config import Config
-from infra.services.keeping import keep
+from infra.services.keeping import keeping
 from infra.services.nats import NatsServer
 from infra.services.postgres import PostgresServer
 from infra.services.settings import ServiceSettings
@@ -70,7 +71,8 @@ class Stack:
                 stack.enter_context(disk)
             await stack.enter_async_context(self.bus)
             await stack.enter_async_context(self.database)
-            stack.push_async_callback(_ended, asyncio.ensure_future(self._keep()))
+            again = partial(self.log, "a server was started again")
+            await stack.enter_async_context(keeping((self.bus, self.database), again))
             self.bus_proxy = await stack.enter_async_context(Proxy(self.bus.url))
             self.database_proxy = await stack.enter_async_context(Proxy(self.database.dsn, messages=False))
             self.config = self._configured()
@@ -81,9 +83,6 @@ class Stack:
                 if self.child is not None and self.child.poll() is None:
                     kill_everything(self.child.pid)
                     self.child.wait()
-
-    async def _keep(self) -> None:
-        await keep((self.bus, self.database), lambda: self.log("a server was started again"))
 
     def _configured(self) -> Config:
         services = ServiceSettings(nats_url=self.bus_proxy.url, postgres_dsn=self.database_proxy.url)
@@ -125,11 +124,6 @@ class Stack:
         if self.child is None or self.child.poll() is not None:
             return []
         return [pid for pid in descendants(self.child.pid)[1:] if name(pid) == kind or words(pid).startswith(kind)]
-
-
-async def _ended(task: asyncio.Future[None]) -> None:
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
 
 
 def alive(pid: int) -> bool:
