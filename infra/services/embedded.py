@@ -143,7 +143,7 @@ async def _owned(home: Path, settings: ServiceSettings, tape: str = "main") -> A
 def _say_again(
     home: Path, settings: ServiceSettings, bus: NatsServer | NatsCluster | None, database: PostgresServer | None
 ) -> None:
-    discovery.write(home, _running(settings, bus, database))  # with the new processes
+    discovery.write(home, _running(home, settings, bus, database))  # with the new processes
 
 
 async def _recover(home: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import psycopg
@@ -22,8 +22,8 @@ BACKENDS = "SELECT pid FROM pg_stat_activity WHERE application_name = 'tickertap
 class Observer:
     """`feed`: sequence of the newest fact of one market; `projected`: the tables' checkpoint; both as last seen."""
 
-    def __init__(self, url: str, dsn: str, tape: str, market: str) -> None:
-        self._url, self._dsn, self._tape, self._market = url, dsn, tape, market
+    def __init__(self, connect: Callable[[], Awaitable[JetStreamTape]], dsn: str, tape: str, market: str) -> None:
+        self._connect, self._dsn, self._tape, self._market = connect, dsn, tape, market
         self.feed = self.projected = 0
         self.backends: tuple[int, ...] = ()
 
@@ -57,7 +57,7 @@ class Observer:
     async def _watch_tape(self) -> None:
         while True:
             with contextlib.suppress(TapeError, OSError):
-                tape = await JetStreamTape.connect(self._url, self._tape, create=False, patience_s=1.0)
+                tape = await self._connect()
                 try:
                     while True:
                         self.feed = await tape.last_match(self._market)

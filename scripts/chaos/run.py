@@ -6,11 +6,11 @@ import asyncio
 import random
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import msgspec
 
-from infra.tapes.jetstream import JetStreamTape
 from scripts.chaos.campaign import Campaign, drawn
 from scripts.chaos.faults import Kind
 from scripts.chaos.observer import Observer
@@ -42,7 +42,7 @@ async def campaign(folder: Path, chosen: Settings) -> Report:
     log("campaign", seed=chosen.seed, faults=chosen.faults, pace=chosen.pace)
     began = time.monotonic()
     async with stack.running():
-        seen = Observer(stack.bus.url, stack.database.dsn, stack.config.tape, MARKET)
+        seen = Observer(partial(stack.tape, 1.0), stack.database.dsn, stack.config.tape, MARKET)
         attending = asyncio.ensure_future(stack.attend())
         try:
             async with seen.watching():
@@ -54,7 +54,7 @@ async def campaign(folder: Path, chosen: Settings) -> Report:
         took = time.monotonic() - began
         await until(lambda: not stack.leftovers(), 60.0)
         leftovers = tuple(stack.leftovers())
-        tape = await JetStreamTape.connect(stack.bus.url, stack.config.tape, create=False)
+        tape = await stack.tape()
         try:
             outcome = await compared(tape, stack.database.dsn)
         finally:
@@ -75,7 +75,7 @@ async def _disturb(stack: Stack, seen: Observer, log: Log, volleys: Sequence[Seq
 
 async def _end(stack: Stack, attending: asyncio.Future[None]) -> None:
     """Lets the session play a little further, and end by itself."""
-    tape = await JetStreamTape.connect(stack.bus.url, stack.config.tape, create=False)
+    tape = await stack.tape()
     try:
         fed = 0
         async for _ in tape.read(["feed.>"]):

@@ -17,11 +17,12 @@ from typing import IO
 
 import msgspec
 
-from infra.config import Config
+from infra.services import admission, secrets
 from infra.services.keeping import keeping
 from infra.services.nats import NatsServer
 from infra.services.postgres import PostgresServer
 from infra.services.settings import ServiceSettings
+from infra.tapes.jetstream import JetStreamTape
 from scripts.chaos.disk import Disk
 from scripts.chaos.proxy import Proxy
 from scripts.parity import config, descendants, kill_everything
@@ -52,7 +53,8 @@ class Stack:
     def __init__(self, folder: Path, log: Log, pace: float) -> None:
         self.folder, self.log, self.pace = folder, log, pace
         self.disks = {name: Disk(folder / name) for name in ("nats", "postgres")}
-        self.bus = NatsServer(folder / "nats" / "server")
+        self.config = config(folder / "data", PROCESSES)
+        self.bus = NatsServer(folder / "nats" / "server", accounts=admission.accounts_for(folder, self.config.tape))
         self.database = PostgresServer(folder / "postgres" / "server", settings=WAL)
         self.bus_lock, self.database_lock, self.session_lock = asyncio.Lock(), asyncio.Lock(), asyncio.Lock()
         self.until = folder / "until"
@@ -75,7 +77,7 @@ class Stack:
             await stack.enter_async_context(keeping((self.bus, self.database), again))
             self.bus_proxy = await stack.enter_async_context(Proxy(self.bus.url))
             self.database_proxy = await stack.enter_async_context(Proxy(self.database.dsn, messages=False))
-            self.config = self._configured()
+            self.config = msgspec.structs.replace(self.config, services=self._services())
             self.config_file.write_bytes(msgspec.json.encode(self.config))
             try:
                 yield
@@ -84,9 +86,16 @@ class Stack:
                     kill_everything(self.child.pid)
                     self.child.wait()
 
-    def _configured(self) -> Config:
-        services = ServiceSettings(nats_url=self.bus_proxy.url, postgres_dsn=self.database_proxy.url)
-        return msgspec.structs.replace(config(self.folder / "data", PROCESSES), services=services)
+    def _services(self) -> ServiceSettings:
+        keys = str(secrets.folder(self.folder))
+        return ServiceSettings(nats_url=self.bus_proxy.url, nats_secrets=keys, postgres_dsn=self.database_proxy.url)
+
+    async def tape(self, patience_s: float = 60.0) -> JetStreamTape:
+        """The tape, as somebody who looks at it, past the proxy."""
+        access = secrets.access(str(secrets.folder(self.folder)), "viewer")
+        return await JetStreamTape.connect(
+            self.bus.url, self.config.tape, create=False, patience_s=patience_s, access=access
+        )
 
     async def attend(self) -> None:
         """Keeps a session running until the market has been played, as an init system would."""
