@@ -38,7 +38,7 @@ def is_append(line: bytes, payload: bytes) -> bool:
 
 def is_told(line: bytes, payload: bytes) -> bool:
     """A report, a permit or a question of lock-step: plain messages outside the tape."""
-    return b" lockstep." in line
+    return line.startswith((b"PUB lockstep.", b"HPUB lockstep."))
 
 
 def is_commit(line: bytes, payload: bytes) -> bool:
