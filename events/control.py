@@ -37,6 +37,45 @@ class ActorHalted(Fact, frozen=True, tag="actor-halted/1"):
     detail: str
 
 
+class SessionClaimed(Fact, frozen=True, tag="session-claimed/1"):
+    """A session took the tape over: `epoch` is one more than the last one's, and fences earlier sessions out.
+
+    `host`, `pid`, and `born` (clock ticks since the boot) say which process it is; `machine` within which system that
+    is to be understood. `over`: the epoch of a session that had not ended by itself (0: none), and `reason` why it was
+    taken for gone.
+    """
+
+    epoch: int
+    ts: int
+    host: str
+    pid: int
+    born: int
+    machine: str
+    over: int
+    reason: str
+
+
+class SessionEnded(Fact, frozen=True, tag="session-ended/1"):
+    """The session of that epoch ended by itself: the tape is free."""
+
+    epoch: int
+    ts: int
+    reason: str
+
+
+class FeedClaimed(Fact, frozen=True, tag="feed-claimed/1"):
+    """A session plays this feed from here on: its `epoch` fences players of earlier ones out.
+
+    `at`: the sequence of the feed's newest message before any claim; `ts`: the newest event time to go on from, 0 where
+    there is none.
+    """
+
+    feed: str
+    epoch: int
+    at: int
+    ts: int
+
+
 class BotStarted(Fact, frozen=True, tag="bot-started/1"):
     """A bot saw its first market fact under this strategy, version and parameters."""
 

@@ -24,9 +24,15 @@ class ConfigError(Exception):
 
 
 class SessionSettings(Plain, frozen=True, kw_only=True):
-    """`processes`: how many Ray actors carry the deciders; with no more actors than that, each has its own."""
+    """`processes`: how many Ray actors carry the deciders; with no more actors than that, each has its own.
+
+    Another session takes this one for gone when it has not answered for `silent_s` seconds, or has had no connection to
+    the bus for `gone_s`, while the bus answered.
+    """
 
     processes: int = 8
+    silent_s: float = 10.0
+    gone_s: float = 3.0
     dashboard: bool = True
     dashboard_port: int = 8265
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from actors.plan import SymbolPlan
 from events import subjects
-from events.control import Unreadable
+from events.control import FeedClaimed, Unreadable
 from events.decision import Recorded
 from events.fact import Fact, tag
 from events.market import (
@@ -42,7 +42,8 @@ class SymbolDecider:
         self.actor = subjects.market(plan.venue, plan.symbol)
         self.inbox: tuple[str, ...] = (f"{subjects.feed(plan.venue, plan.symbol)}.>",)
         self.rules = rules = Rules(plan, jump)
-        self._unheard = frozenset((Quote, Book) if rules.trades else (Quote, Book, Trade))
+        silent = (Quote, Book, FeedClaimed)
+        self._unheard = frozenset(silent if rules.trades else (*silent, Trade))
         # The common case, a bar in order with nothing to build from it, is worth a way of its own.
         self._plain, self._step, self._jump = not rules.trades and not rules.higher, rules.step, jump
 
@@ -117,7 +118,7 @@ class SymbolDecider:
             return self._streamed(state, entry, fact)
         if isinstance(fact, CandleBlock):
             return history.answer(rules, state, entry, fact)
-        if isinstance(fact, Quote | Book):
+        if isinstance(fact, Quote | Book | FeedClaimed):
             return ()
         if isinstance(fact, Unreadable):
             return (validation.quarantined(entry, "unreadable", fact.reason, fact.raw),)

@@ -16,7 +16,7 @@ import numpy as np
 from actors.plan import SymbolPlan
 from events import subjects, timeframe
 from events.block import Columns, unpack
-from events.control import Quarantined
+from events.control import FeedClaimed, Quarantined
 from events.decision import Decision
 from events.feed import observed
 from events.market import CandleBlock, Trade
@@ -382,9 +382,9 @@ async def from_tape(tape: Tape, *, venues: Sequence[str] = ()) -> Iterator[Stamp
     reached = 0
     async for entry in tape.read(["feed.>"]):
         _, venue, _ = entry.actor.split(".")
-        if venues and venue not in venues:
-            continue
         decision = entry.decision
+        if isinstance(decision.facts[0], FeedClaimed) or (venues and venue not in venues):
+            continue
         if any(isinstance(fact, CandleBlock) for fact in decision.facts):
             blocks += [fact for fact in decision.facts if isinstance(fact, CandleBlock)]
             continue

@@ -42,6 +42,9 @@ def run(
     duration: Annotated[str | None, Option("--for", metavar="DURATION", help="End cleanly after 30s, 5m, 2h.")] = None,
     plain: Annotated[bool, Option("--plain", help="Lines instead of the live view.")] = False,
     seed: Annotated[int | None, Option(help="Seed of the simulated exchange.")] = None,
+    standby: Annotated[bool, Option("--standby", help="Wait while another session trades, and take over from it.")] = (
+        False
+    ),
     config: ConfigFile = None,
     tape: TapeName = None,
     data_dir: DataDir = None,
@@ -51,7 +54,7 @@ def run(
     """Trade on paper: the simulated exchange, or recorded market data. Ctrl-C ends it cleanly, twice at once."""
     from infra.cli.trading import Wanted, run
 
-    wanted = Wanted(tuple(feed or ()), speed, lockstep, duration, plain, seed)
+    wanted = Wanted(tuple(feed or ()), speed, lockstep, duration, plain, seed, standby)
     Context(config, tape, data_dir, json, debug).run(lambda context: run(context, wanted))
 
 

@@ -30,6 +30,7 @@ class Wanted(msgspec.Struct, frozen=True):
     duration: str | None = None
     plain: bool = False
     seed: int | None = None
+    standby: bool = False
 
 
 class Chosen(msgspec.Struct):

@@ -44,6 +44,7 @@ KNOWN: dict[str, Exit] = {
     "infra.sweep.errors.SweepError": Exit.BAD_INPUT,
     "infra.session.audit.NoSession": Exit.BAD_INPUT,
     "infra.session.opening.SessionError": Exit.BAD_INPUT,
+    "infra.session.lease.SessionHeld": Exit.IN_THE_WAY,
     "infra.session.cluster.Halted": Exit.HALTED,
     "infra.services.settings.ServiceError": Exit.NO_SERVICE,
     "actors.roster.BadPlan": Exit.BAD_INPUT,

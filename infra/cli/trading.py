@@ -81,7 +81,7 @@ async def run(context: Context, wanted: Wanted) -> int:
     config, screen = context.config(), context.screen
     seconds = duration(wanted.duration) if wanted.duration is not None else None
     pid = session_pid(config)
-    if pid is not None:
+    if pid is not None and not wanted.standby:
         raise Failure(
             f"a session already runs on tape {config.tape!r} (process {pid}): look at it with `tape status`, end it "
             "with `tape stop`, or give this one another tape with --tape and --data-dir",
@@ -104,8 +104,8 @@ async def run(context: Context, wanted: Wanted) -> int:
 
 async def _run(context: Context, chosen: Chosen, stopper: Stopper, seconds: float | None, wanted: Wanted) -> int:
     screen = context.screen
-    starting = session(chosen.config, chosen.plan)
-    with screen.working("starting NATS, PostgreSQL and Ray"):
+    starting = session(chosen.config, chosen.plan, standby=wanted.standby, say=screen.say)
+    with screen.working("starting NATS, PostgreSQL and Ray" if not wanted.standby else "standing by"):
         live = await starting.__aenter__()
     overview = Overview()
     try:
@@ -280,6 +280,7 @@ def _again(wanted: Wanted) -> str:
     words += ["--lockstep"] if wanted.lockstep else []
     words += ["--speed", wanted.speed] if wanted.speed is not None else []
     words += ["--seed", str(wanted.seed)] if wanted.seed is not None else []
+    words += ["--standby"] if wanted.standby else []
     return "".join(f" {shlex.quote(word)}" for word in words)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import msgspec
 
@@ -26,7 +27,8 @@ RETAINING = ("STREAM.UPDATE.{tape}", "CONSUMER.LIST.{tape}")
 class Role(msgspec.Struct, frozen=True, kw_only=True):
     """`writes`: first words of the actors it may append as, `>` for all. `api`: what of JetStream's API it may call.
 
-    `says` and `hears`: subjects of lock-step below `lockstep.<tape>.`; `who` is one line for the documentation.
+    `says` and `hears`: subjects of lock-step below `lockstep.<tape>.`; `answers`: it says how it is to who `asks`;
+    `who` is one line for the documentation.
     """
 
     name: str
@@ -35,6 +37,8 @@ class Role(msgspec.Struct, frozen=True, kw_only=True):
     api: tuple[str, ...] = READING
     says: tuple[str, ...] = ()
     hears: tuple[str, ...] = ()
+    answers: bool = False
+    asks: bool = False
 
 
 def _actor(name: str, who: str) -> Role:
@@ -59,16 +63,27 @@ ROLES = (
         api=(*READING, *CREATING),
         says=("ask", "permit.>"),
         hears=("report.*",),
+        answers=True,
+        asks=True,
     ),
-    Role(name="operator", who="commands by people", writes=("command", "quarantine"), api=(*READING, *CREATING)),
+    Role(
+        name="operator",
+        who="commands by people",
+        writes=("command", "quarantine"),
+        api=(*READING, *CREATING),
+        asks=True,
+    ),
     Role(
         name="archivist",
         who="restoring into an empty tape, and dropping what an archive holds",
         writes=(">",),
         api=(*READING, *CREATING, *RETAINING),
     ),
-    Role(name="viewer", who="commands that look, the NATS CLI", api=(*READING, *PULLING)),
+    Role(name="viewer", who="commands that look, the NATS CLI", api=(*READING, *PULLING), asks=True),
 )
+PRESENCE = "presence.*.*"
+"""Tape and epoch of the session that is asked: `infra.session.lease`."""
+
 NAMES = tuple(role.name for role in ROLES)
 
 
@@ -124,7 +139,12 @@ def _flow(tape: str) -> str:
 
 
 def _role(one: Role, key: str, tapes: Sequence[str]) -> str:
+    exports: list[dict[str, object]]
     exports = [{"stream": f"lockstep.*.{word}", "accounts": _hearers(word)} for word in one.says]
+    if one.answers:
+        exports.append(
+            {"service": PRESENCE, "accounts": [other.name for other in ROLES if other.asks and other != one]}
+        )
     user = {"nkey": key, "permissions": permissions(one)}
     lines = "".join(f"      {json.dumps(line)}\n" for line in _imports(one, tapes))
     return (
@@ -151,6 +171,8 @@ def _imports(one: Role, tapes: Sequence[str]) -> Iterator[dict[str, object]]:
                 yield {"service": {"account": account, "subject": f"{BARE_API}.{call}"}, "to": f"{ROLE_API}.{call}"}
         yield {"stream": {"account": account, "subject": f"{inbox(one.name)}.>"}}
     for other in ROLES:
+        if one.asks and other.answers and other != one:
+            yield {"service": {"account": other.name, "subject": PRESENCE}}
         for heard in one.hears:
             for said in other.says:
                 if _meet(said, heard):
@@ -161,7 +183,7 @@ def _narrower(said: str, heard: str) -> str:
     return heard if said.endswith(">") else said
 
 
-def permissions(one: Role) -> dict[str, dict[str, list[str]]]:
+def permissions(one: Role) -> dict[str, Any]:
     """The same for any tape. What is not imported reaches nobody; with these, the server also says so."""
     publish = [
         *subjects_of(one, "*"),
@@ -170,7 +192,10 @@ def permissions(one: Role) -> dict[str, dict[str, list[str]]]:
         *(f"lockstep.*.{word}" for word in one.says),
     ]
     subscribe = [f"{inbox(one.name)}.>", *(f"lockstep.*.{word}" for word in one.hears)]
-    return {"publish": {"allow": publish}, "subscribe": {"allow": subscribe}}
+    publish += [PRESENCE] if one.asks else []
+    subscribe += [PRESENCE] if one.answers else []
+    answers = {"allow_responses": True} if one.answers else {}
+    return {"publish": {"allow": publish}, "subscribe": {"allow": subscribe}, **answers}
 
 
 def table() -> str:

@@ -156,9 +156,9 @@ class Auditor:
 
     def _compare(self, entry: Recorded) -> Difference | None:
         decision, actor = entry.decision, entry.actor
-        if entry.epoch < self._epochs.get(actor, 0):
+        if entry.epoch < self._epochs.get(actor, 0) and (entry.epoch or decision.by):  # strangers on a feed have none
             return Difference(entry.seq, actor, f"written in epoch {entry.epoch} after epoch {self._epochs[actor]}")
-        self._epochs[actor] = entry.epoch
+        self._epochs[actor] = max(entry.epoch, self._epochs.get(actor, 0))
         if not decision.by:
             return self._compare_input(entry)
         if actor not in self._actors:

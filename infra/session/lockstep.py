@@ -23,6 +23,7 @@ from actors.seat import Seat
 from actors.shell import Outcome
 from events.decision import Decision, Recorded
 from events.tape import Tape
+from infra.session.player import Feeds
 
 Market = Iterator[tuple[str, Decision]]
 """What the outside says, in order: the actor it is appended for, and the message."""
@@ -50,6 +51,12 @@ class Permit(msgspec.Struct, array_like=True):
 _decode = msgspec.json.Decoder(tuple[Report, ...]).decode
 _permit = msgspec.json.Decoder(Permit).decode
 _encode = msgspec.json.Encoder().encode
+
+
+def line(tape: str, epoch: int) -> str:
+    """Where a session talks to its processes: another one on the same tape, that does not know yet that it is over,
+    is not heard."""
+    return f"{tape}-{epoch}" if epoch else tape
 
 
 def _reports(tape: str, entity: str) -> str:
@@ -125,16 +132,18 @@ class LockstepGate:
 
 
 class Conductor:
-    """Owns the order. `feeds` is the tape as the one who appends market facts sees it: another role than its reader."""
+    """Owns the order. `feeds` appends market facts, in another role than that of the reader."""
 
-    def __init__(self, client: Client, tape: Tape, deciders: Sequence[Decider[Any]], feeds: Tape | None = None) -> None:
+    def __init__(
+        self, client: Client, tape: Tape, deciders: Sequence[Decider[Any]], feeds: Feeds | None = None
+    ) -> None:
         self._client = client
         self._tape = tape
-        self._feeds = feeds or tape
+        self._feeds = feeds or Feeds(tape)
+        self._line = line(tape.name, self._feeds.epoch)
         self._router = Router([Seat(decider) for decider in deciders])
         self._reports: dict[str, Report] = {}
         self._news = asyncio.Event()
-        self._versions: dict[str, int] = {}
         self.settled = 0
         self.published = 0
 
@@ -143,7 +152,7 @@ class Conductor:
 
         Returns when the last one has been dealt with as well.
         """
-        listening = await self._client.subscribe(_reports(self._tape.name, "*"), cb=self._reported)
+        listening = await self._client.subscribe(_reports(self._line, "*"), cb=self._reported)
         self.settled = settled
         end = await self._tape.end()
         try:
@@ -165,11 +174,7 @@ class Conductor:
     async def _publish(self, market: Market) -> int:
         """The sequence of the next market fact, or 0 when there is none left."""
         for actor, message in market:
-            if actor not in self._versions:
-                last = await self._feeds.last(actor)
-                self._versions[actor] = last.seq if last else 0
-            seq = await self._feeds.append(actor, message, expected=self._versions[actor])
-            self._versions[actor] = seq
+            seq = await self._feeds.publish(actor, message)
             self.published += 1
             return seq
         return 0
@@ -191,7 +196,7 @@ class Conductor:
         return end
 
     async def _permit(self, actor: str, seq: int) -> None:
-        await self._client.publish(_permits(self._tape.name, actor), _encode(Permit(seq)))
+        await self._client.publish(_permits(self._line, actor), _encode(Permit(seq)))
 
     async def _until(self, seq: int, actor: str, enough: Callable[[Report], bool]) -> None:
         while True:
@@ -204,7 +209,7 @@ class Conductor:
                 async with asyncio.timeout(ASK_AGAIN_S):  # not wait_for, which can swallow a cancellation on 3.11
                     await self._news.wait()
             except TimeoutError:
-                await self._client.publish(_asks(self._tape.name), b"")
+                await self._client.publish(_asks(self._line), b"")
                 if report is not None and report.seq == seq and report.wants and not report.at:
                     await self._permit(actor, seq)
 

@@ -16,9 +16,10 @@ from events.control import SessionStarted
 from events.decision import digest_of
 from events.feed import observed
 from events.subjects import SESSION
-from events.tape import Tape
+from events.tape import LostRace, Tape
 from infra.session.audit import NoSession, plan_on
-from infra.session.lockstep import LockstepGate
+from infra.session.lease import check_ours
+from infra.session.lockstep import LockstepGate, line
 from infra.tapes.access import NOBODY, Access
 from infra.tapes.jetstream import JetStreamTape
 
@@ -28,13 +29,19 @@ class SessionError(Exception):
 
 
 async def connect_worker(
-    url: str, tape: str, replicas: int, settled: int | None, access: Access = NOBODY
+    url: str, tape: str, replicas: int, settled: int | None, access: Access = NOBODY, epoch: int = 0
 ) -> tuple[Tape, Gate | None]:
-    """What a Ray actor calls first. `settled` None: free-running; else lock-step after that sequence."""
+    """What a Ray actor calls first. `settled` None: free-running; else lock-step after that sequence.
+
+    Raises SessionLost where the tape belongs to a later session than that of `epoch`: it must claim nothing any more.
+    """
     opened = await JetStreamTape.connect(url, tape, replicas=replicas, create=False, access=access)
-    if settled is None:
-        return opened, None
-    return opened, await LockstepGate.open(opened.client, tape, settled)
+    try:
+        await check_ours(opened, epoch)
+        return opened, None if settled is None else await LockstepGate.open(opened.client, line(tape, epoch), settled)
+    except BaseException:
+        await opened.close()
+        raise
 
 
 async def record_plan(tape: Tape, plan: Plan, now: int) -> None:
@@ -45,8 +52,11 @@ async def record_plan(tape: Tape, plan: Plan, now: int) -> None:
     except NoSession:
         hashed = digest_of(msgspec.json.encode(plan, order="deterministic"))
         message = observed(SESSION, now, SessionStarted(now, values, hashed))
-        await tape.append(SESSION, message, expected=0)
-        return
+        try:
+            await tape.append(SESSION, message, expected=0)
+            return
+        except LostRace:  # another session starts on the empty tape at this moment
+            found = await plan_on(tape)
     if found != plan:
         raise SessionError(
             f"tape {tape.name!r} was recorded under another plan ({_changed(found, plan)}); decisions on one tape "

@@ -1,29 +1,77 @@
-"""Plays market facts without lock-step: at the pace of their event times, or as fast as the bus takes them."""
+"""Market facts from a source to the feeds of a tape, without lock-step at the pace of their event times or at once."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain, islice
 
 from actors.symbol.rules import STAMP_MAX, STAMP_MIN
+from events.control import FeedClaimed
 from events.decision import Decision
+from events.feed import observed
 from events.tape import LostRace, Tape
 from infra.session.market import Stamped
+from infra.session.writing import RACES_MAX, Writer
 
-log = logging.getLogger("tickertape.player")
+CLAIMS_AT_ONCE = 100
 
-RACES_MAX = 100  # of one message: a stranger that writes faster than the feed, for so long, is left to a person
+
+class Feeds:
+    """Puts messages on feeds. It is the only writer of them that is meant to be, by the epoch of its session."""
+
+    def __init__(self, tape: Tape, epoch: int = 0) -> None:
+        self._tape, self.epoch = tape, epoch
+        self._writers: dict[str, Writer] = {}
+
+    async def claim(self, feeds: Sequence[str]) -> None:
+        """Fences players of earlier sessions out: whatever one of them sends from here on is a lost race."""
+        places = asyncio.Semaphore(CLAIMS_AT_ONCE)
+
+        async def one(feed: str) -> None:
+            async with places:
+                await self._claim(feed)
+
+        await asyncio.gather(*map(one, feeds))
+
+    async def _claim(self, feed: str) -> None:
+        for _ in range(RACES_MAX):
+            version, at, ts = await place_of(self._tape, feed)
+            claim = observed(feed, ts, FeedClaimed(feed, self.epoch, at, ts))
+            try:
+                version = await self._tape.append(feed, claim, expected=version, epoch=self.epoch)
+            except LostRace as race:  # by an earlier player, which ends by this claim, or by a stranger
+                lost = race
+                continue
+            self._writers[feed] = Writer(self._tape, feed, self.epoch, version)
+            return
+        raise lost
+
+    async def publish(self, feed: str, message: Decision) -> int:
+        """The sequence. What others write on a feed, by mistake or malice, is for the symbol's actor to judge.
+
+        Raises LostRace where a later session has claimed the feed.
+        """
+        writer = self._writers.get(feed)
+        if writer is None:
+            last = await self._tape.last(feed)
+            writer = self._writers[feed] = Writer(self._tape, feed, self.epoch, last.seq if last else 0)
+        return await writer.append(message)
 
 
 class Player:
-    """`speed` event seconds per second; None: no pauses. It is the only writer of its feeds that is meant to be."""
+    """`speed` event seconds per second; None: no pauses."""
 
-    def __init__(self, tape: Tape, speed: float | None, progress: Callable[[int], None] | None = None) -> None:
-        self._tape = tape
+    def __init__(
+        self,
+        tape: Tape,
+        speed: float | None,
+        progress: Callable[[int], None] | None = None,
+        feeds: Feeds | None = None,
+    ) -> None:
         self._speed = speed
         self._progress = progress
-        self._versions: dict[str, int] = {}
+        self._feeds = feeds or Feeds(tape)
         self.published = 0
 
     async def play(self, stream: Iterable[Stamped]) -> None:
@@ -41,19 +89,7 @@ class Player:
                 self._progress(self.published)
 
     async def publish(self, actor: str, message: Decision) -> None:
-        """What others write on a feed, by mistake or malice, is for the symbol's actor to judge: the feed goes on."""
-        for _ in range(RACES_MAX):
-            if actor not in self._versions:
-                last = await self._tape.last(actor)
-                self._versions[actor] = last.seq if last else 0
-            try:
-                self._versions[actor] = await self._tape.append(actor, message, expected=self._versions[actor])
-                return
-            except LostRace as race:
-                log.warning("a stranger writes on a feed: %s", str(race).removesuffix("; this one stops"))
-                del self._versions[actor]
-                lost = race
-        raise lost
+        await self._feeds.publish(actor, message)
 
 
 def after(stream: Iterable[Stamped], last_ts: int, last_feed: str) -> Iterator[Stamped]:
@@ -61,17 +97,38 @@ def after(stream: Iterable[Stamped], last_ts: int, last_feed: str) -> Iterator[S
     return (message for message in stream if message[:2] > (last_ts, last_feed))
 
 
+def begun(stream: Iterator[Stamped]) -> Iterator[Stamped]:
+    """Draws the first message: what stands on the tape already is passed over by then, which may take long."""
+    first = list(islice(stream, 1))
+    return chain(first, stream)
+
+
 async def newest(tape: Tape, feeds: Sequence[str]) -> tuple[int, int, str]:
     """(sequence of the newest message of any feed; event time and feed of the newest to go on from), or (0, 0, '').
 
-    A stranger's message does not name a time to go on from where the symbol's actor could not take it.
+    Claims are no messages. A stranger's message does not name a time to go on from where the symbol's actor could not
+    take it.
     """
-    found = [(last.seq, last.decision.ts, feed) for feed in feeds if (last := await tape.last(feed))]
-    if all(plausible(ts) for _, ts, _ in found):
-        return max(found, default=(0, 0, ""))
-    known = [(one.seq, one.decision.ts, one.actor) async for one in tape.read([f"{feed}.>" for feed in feeds])]
-    _, ts, feed = max((one for one in known if plausible(one[1])), default=(0, 0, ""))
-    return max(known)[0], ts, feed
+    found = [(feed, await place_of(tape, feed)) for feed in feeds]
+    ts, feed = max(((ts, feed) for feed, (_, _, ts) in found if ts), default=(0, ""))
+    return max((at for _, (_, at, _) in found), default=0), ts, feed
+
+
+async def place_of(tape: Tape, feed: str) -> tuple[int, int, int]:
+    """Of a feed: its version, the sequence of its newest message but claims, and the event time to go on from."""
+    last = await tape.last(feed)
+    if last is None:
+        return 0, 0, 0
+    claim = last.decision.facts[-1]
+    if isinstance(claim, FeedClaimed):
+        return last.seq, claim.at, claim.ts
+    if plausible(last.decision.ts):
+        return last.seq, last.seq, last.decision.ts
+    ts = 0
+    async for one in tape.read([f"{feed}.>"]):
+        if plausible(one.decision.ts):
+            ts = one.decision.ts
+    return last.seq, last.seq, ts
 
 
 def plausible(ts: int) -> bool:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from typing import Any
 
 import ray
 
 from infra.services.discovery import Endpoints
+from infra.session.lease import lost_to
+from infra.session.tasks import ended
 from infra.tapes.access import Access
 from infra.tapes.jetstream import JetStreamTape
 from projections.shell import Projector
@@ -18,8 +21,9 @@ NICENESS = 10  # what is read later must not take the machine from what trades n
 class ProjectorWorker:
     """What the Ray actor runs. `run` owns the loop; whoever supervises it calls it again after an exception."""
 
-    def __init__(self, url: str, tape: str, replicas: int, dsn: str, access: Access) -> None:
+    def __init__(self, url: str, tape: str, replicas: int, dsn: str, access: Access, epoch: int = 0) -> None:
         self._url, self._tape, self._replicas, self._dsn, self._access = url, tape, replicas, dsn, access
+        self._epoch = epoch
         self._projector: Projector | None = None
 
     async def run(self) -> None:
@@ -29,9 +33,15 @@ class ProjectorWorker:
             self._url, self._tape, replicas=self._replicas, create=False, access=self._access
         )
         self._projector = Projector(self._dsn, tape)
+        projecting = asyncio.ensure_future(self._projector.run())
+        lost = asyncio.ensure_future(lost_to(tape, self._epoch))
         try:
-            await self._projector.run()
+            done, _ = await asyncio.wait((projecting, lost), return_when=asyncio.FIRST_COMPLETED)
+            # Two projectors that are both up to date would win against each other by turns: the checkpoint fences
+            # what is written, but ends neither. The tape says whose tables they are.
+            raise lost.result() if lost in done else projecting.exception() or RuntimeError("it ended")
         finally:
+            await asyncio.gather(ended(projecting), ended(lost))
             await tape.close()
 
     async def progress(self) -> dict[str, int]:
@@ -39,10 +49,11 @@ class ProjectorWorker:
         return {"at": self._projector.at if self._projector else 0, "pid": os.getpid()}
 
 
-def spawn_projector(endpoints: Endpoints, tape: JetStreamTape) -> Any:
-    """The process; `run` is not called yet. It counts no CPU: trading must never wait for a place because of it."""
+def spawn_projector(endpoints: Endpoints, tape: JetStreamTape, epoch: int = 0) -> Any:
+    """The process of a session; `run` is not called yet. It counts no CPU: trading must never wait for its place."""
+    dsn, access = endpoints.postgres_dsn, endpoints.access("projector")
     return (
         ray.remote(ProjectorWorker)
         .options(name="projector", num_cpus=0, max_restarts=-1, max_task_retries=0)
-        .remote(endpoints.nats, tape.name, tape.replicas, endpoints.postgres_dsn, endpoints.access("projector"))
+        .remote(endpoints.nats, tape.name, tape.replicas, dsn, access, epoch)
     )

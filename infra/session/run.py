@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,22 +18,26 @@ from actors.plan import Plan
 from actors.roster import deciders
 from events import subjects
 from events.control import ActorHalted, StopSession
-from events.feed import observed
-from events.tape import Tape
-from infra.config import Config
+from events.tape import LostRace, Tape, TapeError
+from infra.config import Config, SessionSettings
 from infra.services.discovery import Endpoints
 from infra.services.embedded import embedded
 from infra.session import cluster, placement
+from infra.session.lease import Lease, Patience, SessionLost, acquire
 from infra.session.lockstep import Conductor
 from infra.session.market import Stamped, unstamped
 from infra.session.opening import SessionError, connect_worker, record_plan, sole_session
-from infra.session.player import Player, after, newest
+from infra.session.player import Feeds, Player, after, begun, newest
 from infra.session.projecting import spawn_projector
 from infra.session.quickstart import start_dashboard
+from infra.session.tasks import ended, finished
 from infra.tapes.jetstream import JetStreamTape
 
 log = logging.getLogger("tickertape.session")
 
+RACES_MAX = 10  # of one process, 0.5 s to 5 s apart: a session that was overtaken knows it by then
+ALONE_S = 0.25
+RELEASE_S = 2.0  # an append takes a millisecond; the next session finds out by itself that this one is gone
 DRAIN_S = 5.0  # a clean end waits this long for actors to deal with the rest; what is left they do at the next start
 
 
@@ -53,30 +57,38 @@ def recorded(stream: Callable[[], Iterator[Stamped]], *, speed: float | None, lo
 class Session:
     """A running session. `halted` holds what stopped for good, in words; commands to end it count after `begun`.
 
-    `tape` and `feeds` are the same tape, as the session and as a feed: each role appends what is its own.
+    `tape` and `feeds` are the same tape, as the session and as a feed: each role appends what is its own. `ended` says
+    why it came to an end.
     """
 
     def __init__(
-        self, config: Config, plan: Plan, endpoints: Endpoints, tape: JetStreamTape, feeds: JetStreamTape, begun: int
+        self,
+        config: Config,
+        plan: Plan,
+        endpoints: Endpoints,
+        tape: JetStreamTape,
+        feeds: JetStreamTape,
+        lease: Lease,
+        begun: int,
     ) -> None:
         self.config, self.plan, self.endpoints, self.begun = config, plan, endpoints, begun
-        self.tape, self.feeds = tape, feeds
+        self.tape, self.feeds, self.lease = tape, feeds, lease
         self.deciders = deciders(plan)
         self.workers: dict[str, Any] = {}
         self.halted: list[str] = []
         self.published = 0
+        self.ended = "an error"
         self.dashboard = ""
         self._tasks: set[asyncio.Task[None]] = set()
         self._inboxes: dict[str, set[str]] = {}
         self._serving: asyncio.Future[None] | None = None
-        self._recording = asyncio.Lock()
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def play(self, source: Source, duration_s: float | None = None) -> str:
         """Starts the actors and plays the source; returns why it ended: `feed`, `time` or `stop`.
 
         Where Ray is lost, it and all actors are started again. Raises cluster.Halted in lock-step when an actor halts,
-        for nothing can go on without it.
+        for nothing can go on without it, and SessionLost where another session has taken the tape over.
         """
         loop = asyncio.get_running_loop()
         end = None if duration_s is None else loop.time() + duration_s
@@ -91,29 +103,41 @@ class Session:
                 await asyncio.to_thread(cluster.start, chosen.dashboard, chosen.dashboard_port)
 
     async def _play(self, source: Source, duration_s: float | None) -> str:
-        feeds = [subjects.feed(symbol.venue, symbol.symbol) for symbol in self.plan.symbols]
-        settled, ts, feed = await newest(self.tape, feeds)
-        stream = source.stream(ts, feed)
+        names = [subjects.feed(symbol.venue, symbol.symbol) for symbol in self.plan.symbols]
+        feeds = Feeds(self.feeds, self.lease.epoch)
+        await feeds.claim(names)
+        settled, ts, feed = await newest(self.tape, names)
+        stream = await asyncio.to_thread(begun, source.stream(ts, feed))
         self.start(max(0, settled - 1) if source.lockstep else None)
         if source.lockstep:
-            conductor = Conductor(self.tape.client, self.tape, self.deciders, self.feeds)
+            conductor = Conductor(self.tape.client, self.tape, self.deciders, feeds)
             playing = conductor.play(unstamped(stream), settled=max(0, settled - 1), progress=self._count)
         else:
-            playing = Player(self.feeds, source.speed, self._count).play(stream)
+            playing = Player(self.feeds, source.speed, self._count, feeds).play(stream)
         return await self._until_the_end(playing, duration_s, stop_on_halt=source.lockstep)
 
     async def _until_the_end(self, playing: Any, duration_s: float | None, stop_on_halt: bool) -> str:
         play = asyncio.ensure_future(playing)
         stop = asyncio.ensure_future(self._stop_command(self.begun))
+        lost = asyncio.ensure_future(self.lease.lost())
         ray = asyncio.ensure_future(cluster.until_lost())
-        waiting: set[asyncio.Future[Any]] = {play, stop, ray, *({self._failed} if stop_on_halt else ())}
+        waiting: set[asyncio.Future[Any]] = {play, stop, lost, ray, *({self._failed} if stop_on_halt else ())}
         try:
             done, _ = await asyncio.wait(waiting, timeout=duration_s, return_when=asyncio.FIRST_COMPLETED)
+            if lost in done:
+                raise lost.result()
             for one in done:
                 one.result()
-            return "feed" if play in done else "stop" if stop in done else "time"
+            self.ended = "feed" if play in done else "stop" if stop in done else "time"
+            return self.ended
+        except LostRace:
+            await self.lease.check()  # by whom is the better sentence
+            raise
+        except asyncio.CancelledError:
+            self.ended = "signal"
+            raise
         finally:
-            await asyncio.gather(ended(play), ended(stop), ended(ray))
+            await asyncio.gather(ended(play), ended(stop), ended(lost), ended(ray))
 
     def _count(self, published: int) -> None:
         self.published = published
@@ -127,10 +151,10 @@ class Session:
             mine = [decider for decider in self.deciders if decider.actor in group]
             self._inboxes[label] = {pattern for decider in mine for pattern in decider.inbox}
             access = at.access(placement.role(group))
-            connect = partial(connect_worker, at.nats, tape.name, tape.replicas, settled, access)
+            connect = partial(connect_worker, at.nats, tape.name, tape.replicas, settled, access, self.lease.epoch)
             worker = self.workers[label] = cluster.spawn(self.plan, group, label, connect)
             self._keep(label, worker.run.remote)
-        projector = spawn_projector(self.endpoints, self.tape)
+        projector = spawn_projector(self.endpoints, self.tape, self.lease.epoch)
         self.workers["projector"] = projector
         self._keep("projector", projector.run.remote)
         if self.dashboard:
@@ -148,31 +172,45 @@ class Session:
         self._tasks.add(task)
 
     async def _supervised(self, label: str, run: Callable[[], Any]) -> None:
+        races = 0
+        while True:
+            try:
+                await cluster.supervise(run, label)
+            except cluster.Halted as halted:
+                races += isinstance(halted.__cause__, LostRace)
+                if not isinstance(halted.__cause__, LostRace) or races > RACES_MAX or not await self._ours():
+                    await self._halt(label, halted)
+                    return
+                log.warning("%s, but the tape is this session's: it goes on", halted)
+                await asyncio.sleep(0.5 * races)
+            except Exception as error:  # what supervision has no answer to must not end it in silence
+                await self._halt(label, cluster.Halted(f"{label}: {type(error).__name__}: {error}"))
+                return
+
+    async def _ours(self) -> bool:
         try:
-            await cluster.supervise(run, label)
-        except cluster.Halted as halted:
-            await self._halt(label, halted)
-        except Exception as error:  # what supervision has no answer to must not end it in silence
-            await self._halt(label, cluster.Halted(f"{label}: {type(error).__name__}: {error}"))
+            await self.lease.check()
+        except SessionLost:
+            return False
+        return True
 
     async def _halt(self, label: str, halted: cluster.Halted) -> None:
+        """Says so on the tape, where it still is this session's: the successor goes on with all its actors."""
         if cluster.lost():
             return  # whatever it looked like from here; `play` starts Ray again
         log.error("%s", halted)
-        self.halted.append(str(halted))
         try:
-            await self._record_halt(label, str(halted))
-        finally:
-            if not self._failed.done():
-                self._failed.set_exception(halted)
-                self._failed.exception()  # seen: without lock-step the others go on
-
-    async def _record_halt(self, label: str, reason: str) -> None:
-        async with self._recording:  # one writer at a time, also when several actors halt on one fact
-            now = time.time_ns() // 1000
-            last = await self.tape.last(subjects.SUPERVISOR)
-            message = observed(subjects.SUPERVISOR, now, ActorHalted(label, await self.tape.end(), "poison", reason))
-            await self.tape.append(subjects.SUPERVISOR, message, expected=last.seq if last else 0)
+            at, now = await self.tape.end(), time.time_ns() // 1000
+            await self.lease.record(ActorHalted(label, at, "poison", str(halted)), now)
+        except LostRace as lost:
+            log.warning("not recorded: %s", lost)
+            return
+        except TapeError as trouble:
+            log.error("not recorded: %s", trouble)
+        self.halted.append(str(halted))
+        if not self._failed.done():
+            self._failed.set_exception(halted)
+            self._failed.exception()  # seen: without lock-step the others go on
 
     async def _stop_command(self, after_seq: int) -> None:
         async for entry in self.tape.follow([f"{subjects.COMMAND}.stop-session"], after=after_seq):
@@ -214,77 +252,99 @@ class Session:
             self._serving = None
 
 
-async def ended(task: asyncio.Future[Any]) -> None:
-    """Cancels until it is over: on Python 3.11 a `wait_for` inside a library can swallow a cancellation."""
-    while not task.done():
-        task.cancel()
-        await asyncio.wait((task,), timeout=0.2)
-
-
 @asynccontextmanager
-async def session(config: Config, plan: Plan) -> AsyncIterator[Session]:
-    """Services, tape, plan and Ray, ready to play; all of it ends with the block. Raises SessionError, ServiceError."""
+async def session(
+    config: Config, plan: Plan, *, standby: bool = False, say: Callable[[str], None] = log.warning
+) -> AsyncIterator[Session]:
+    """Services, tape, plan and Ray, ready to play; all of it ends with the block.
+
+    Where another session trades on the tape: raises SessionHeld, or waits for its end as `standby`, and tells `say`.
+    Raises SessionError, ServiceError.
+    """
     data_dir = Path(config.data_dir)
     if not plan.symbols:
         raise SessionError(
             "the plan has no symbols, so there is nothing to trade: add [[symbols]] to the configuration"
         )
-    with sole_session(data_dir, config.tape):
-        # Beside the services: each waits for processes most of the time.
-        chosen = config.session
-        starting = asyncio.ensure_future(asyncio.to_thread(cluster.start, chosen.dashboard, chosen.dashboard_port))
+    with ExitStack() as alone:
+        if not standby:
+            alone.enter_context(sole_session(data_dir, config.tape))
+        ray = _Ray(config.session)
         try:
+            # Beside the services, for each waits for processes most of the time; where there are none to start, it is
+            # found out first whether the tape is free.
+            if standby or config.services.nats_url is None:
+                ray.start()
+            if standby:
+                await _alone(alone, data_dir, config.tape, say)
             async with (
                 embedded(data_dir, config.services, config.tape) as endpoints,
                 opened(config, endpoints, "session", create=True) as tape,
                 opened(config, endpoints, "feed") as feeds,
-                _opened(config, plan, endpoints, tape, feeds, starting) as found,
             ):
-                yield found
+                await record_plan(tape, plan, time.time_ns() // 1000)
+                patience = Patience(config.session.silent_s, config.session.gone_s)
+                lease = await acquire(tape, tape.client, standby=standby, say=say, patience=patience)
+                # Before Ray is there, which takes seconds: who asks for an end meanwhile is heard.
+                found = Session(config, plan, endpoints, tape, feeds, lease, await tape.end())
+                async with _opened(found, ray):
+                    yield found
         finally:
-            await _end_ray(starting)  # where it came to no session
+            await ray.end()  # where it came to no session
 
 
 @asynccontextmanager
-async def _opened(
-    config: Config,
-    plan: Plan,
-    endpoints: Endpoints,
-    tape: JetStreamTape,
-    feeds: JetStreamTape,
-    starting: asyncio.Future[str],
-) -> AsyncIterator[Session]:
-    await record_plan(tape, plan, time.time_ns() // 1000)
-    # Before Ray is there, which takes seconds: who asks for an end meanwhile is heard.
-    found = Session(config, plan, endpoints, tape, feeds, await tape.end())
-    found.dashboard = await asyncio.shield(starting)
+async def _opened(found: Session, ray: _Ray) -> AsyncIterator[None]:
     try:
-        yield found
+        found.dashboard = await ray.started()
+        yield
     finally:
         await found.close()
-        await _end_ray(starting)
+        await ray.end()
+        with suppress(TapeError, TimeoutError):  # a tape that is another session's, or away, cannot be released
+            async with asyncio.timeout(RELEASE_S):
+                await found.lease.release(found.ended)
 
 
-async def _end_ray(starting: asyncio.Future[str]) -> None:
-    """Waits for a start that is under way: a thread cannot be ended, and what it has started must be."""
-    try:
-        await finished(starting)
-    finally:
-        await asyncio.to_thread(cluster.stop)
-
-
-async def finished(task: asyncio.Future[Any]) -> None:
-    """Waits for the end of a task, well or not, however often this is cancelled meanwhile."""
-    cancelled = False
-    while not task.done():
+async def _alone(held: ExitStack, data_dir: Path, tape: str, say: Callable[[str], None]) -> None:
+    """Waits for the end of a session with the same data folder, whose services may end with it."""
+    said = False
+    while True:
         try:
-            await asyncio.wait((task,))
-        except asyncio.CancelledError:
-            cancelled = True
-    if not task.cancelled():
-        task.exception()  # seen
-    if cancelled:
-        raise asyncio.CancelledError
+            held.enter_context(sole_session(data_dir, tape))
+            return
+        except SessionError as other:
+            if not said:
+                say(f"standing by: {str(other).partition(';')[0]}")
+                said = True
+        await asyncio.sleep(ALONE_S)
+
+
+class _Ray:
+    """Ray, started in a thread, once."""
+
+    def __init__(self, settings: SessionSettings) -> None:
+        self._settings = settings
+        self._starting: asyncio.Future[str] | None = None
+
+    def start(self) -> None:
+        if self._starting is None:
+            started = asyncio.to_thread(cluster.start, self._settings.dashboard, self._settings.dashboard_port)
+            self._starting = asyncio.ensure_future(started)
+
+    async def started(self) -> str:
+        """The dashboard's address."""
+        self.start()
+        assert self._starting is not None
+        return await asyncio.shield(self._starting)
+
+    async def end(self) -> None:
+        """Waits for a start that is under way: a thread cannot be ended, and what it has started must be."""
+        if self._starting is not None:
+            try:
+                await finished(self._starting)
+            finally:
+                await asyncio.to_thread(cluster.stop)
 
 
 async def open_tape(config: Config, endpoints: Endpoints) -> Tape:

@@ -11,13 +11,15 @@ from events.feed import command
 from events.memory import MemoryTape
 from infra.config import Config
 from infra.services.discovery import Endpoints
+from infra.session.lease import Lease, Standing, claiming
 from infra.session.run import Session
 
 PLAN = Plan(symbols=(SymbolPlan(venue="sim", symbol="BTC-USDT"),))
 
 
 def opened(tape: MemoryTape) -> Session:
-    return Session(Config(), PLAN, Endpoints((), None, ""), tape, len(tape.entries))  # type: ignore[arg-type]
+    lease = Lease(tape, None, claiming(Standing(), ""), 0)  # type: ignore[arg-type]
+    return Session(Config(), PLAN, Endpoints((), None, ""), tape, lease, len(tape.entries))  # type: ignore[arg-type]
 
 
 async def test_an_end_that_was_asked_for_before_playing_began_is_heard() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from actors.plan import AccountPlan, BotPlan, SymbolPlan
-from infra.config import Config, ConfigError, load, parse
+from infra.config import Config, ConfigError, SessionSettings, load, parse
 
 TOML = """
 tape = "paper"
@@ -137,7 +137,7 @@ def test_an_unknown_key_at_any_depth_names_the_nearest_known_one(place: str, key
 
 
 def test_an_unknown_key_that_is_near_nothing_gets_the_list() -> None:
-    assert refusal(changed("session.zzz", 1)).endswith("known are processes, dashboard, dashboard_port")
+    assert refusal(changed("session.zzz", 1)).endswith("known are " + ", ".join(SessionSettings.__struct_fields__))
 
 
 @pytest.mark.parametrize(
