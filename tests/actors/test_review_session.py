@@ -19,7 +19,8 @@ PLAN = Plan(symbols=(SymbolPlan(venue="sim", symbol="BTC-USDT"),))
 
 def opened(tape: MemoryTape) -> Session:
     lease = Lease(tape, None, claiming(Standing(), ""), 0)  # type: ignore[arg-type]
-    return Session(Config(), PLAN, Endpoints((), None, ""), tape, lease, len(tape.entries))  # type: ignore[arg-type]
+    at = Endpoints((), None, "")
+    return Session(Config(), PLAN, at, tape, tape, lease, len(tape.entries))  # type: ignore[arg-type]
 
 
 async def test_an_end_that_was_asked_for_before_playing_began_is_heard() -> None:
