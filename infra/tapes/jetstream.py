@@ -142,6 +142,7 @@ class JetStreamTape:
         guard = f"Nats-Expected-Last-Subject-Sequence-Subject: {guarded}\r\n\r\n"
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._patience_s
+        loud_at = loop.time() + self._ack_s
         stale_reads = 0
         while True:
             on_stream = await self._on_stream(actor, expected)
@@ -151,7 +152,10 @@ class JetStreamTape:
                 return seq
             # Whether it was appended is now read from the stream's leader. If it was not, it is sent again with the
             # same id and the same expectation, of which the stream can take one copy only, whenever they arrive.
-            log.info("%s: append of %s is unclear (%s)", actor, decision.id, trouble)
+            level = logging.INFO
+            if loop.time() > loud_at:  # not the loss of an ack, then: somebody should look at the server
+                level, loud_at = logging.WARNING, loop.time() + self._ack_s
+            log.log(level, "%s: append of %s is unclear (%s)", actor, decision.id, trouble)
             last = await self.last(actor)
             found = last.seq if last is not None else 0
             if last is not None and (last.decision.key, last.epoch) == (decision.key, epoch):

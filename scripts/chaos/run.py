@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
+import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from functools import partial
@@ -15,7 +17,7 @@ from scripts.chaos.campaign import Campaign, drawn
 from scripts.chaos.faults import Kind
 from scripts.chaos.observer import Observer
 from scripts.chaos.report import Report
-from scripts.chaos.stack import Log, Stack, until
+from scripts.chaos.stack import ROOT, Log, Stack, until
 from scripts.chaos.verdict import compared
 
 START_S = 420.0
@@ -59,6 +61,7 @@ async def campaign(folder: Path, chosen: Settings) -> Report:
             outcome = await compared(tape, stack.database.dsn)
         finally:
             await tape.close()
+        stack.surprises += await _verified(stack.config_file)
     hits = tuple(sorted(done.hits, key=lambda hit: hit.number))
     return Report(
         chosen.seed, len(hits), done.misses, stack.starts, took, tuple(stack.surprises), leftovers, outcome, hits
@@ -87,3 +90,10 @@ async def _end(stack: Stack, attending: asyncio.Future[None]) -> None:
     draft.replace(stack.until)
     async with asyncio.timeout(END_S):
         await attending
+
+
+async def _verified(config: Path) -> list[str]:
+    """What `tape verify` has to say, as an operator asks it."""
+    words = [sys.executable, "-m", "infra.cli", "verify", "--config", str(config)]
+    done = await asyncio.to_thread(subprocess.run, words, cwd=ROOT, capture_output=True, text=True, check=False)
+    return [f"tape verify ends with {done.returncode}: {done.stdout}{done.stderr}"] if done.returncode else []
