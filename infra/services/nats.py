@@ -174,18 +174,8 @@ class NatsServer:
 
     async def ailing(self) -> str:
         """After a write that failed, as on a full disk, JetStream takes no message until the server starts again."""
-        try:
-            await asyncio.to_thread(self._ask_health)
-        except urllib.error.HTTPError as unhealthy:
-            said = unhealthy.read().decode(errors="replace")
-            return said if "write error" in said else ""
-        except OSError:  # it is starting, stopped or busy: not a matter of its files
-            pass
-        return ""
-
-    def _ask_health(self) -> None:
-        with urllib.request.urlopen(f"{self.monitor_url}/healthz", timeout=_CONNECT_TIMEOUT_S) as answer:
-            answer.read()
+        said = await asyncio.to_thread(self._health)
+        return said if said and "write error" in said else ""
 
     async def start(self) -> None:
         """Starts the server and returns when JetStream answers. Raises ServiceError with the reason."""
@@ -254,7 +244,7 @@ class NatsServer:
 
     async def _answers(self) -> bool:
         if self._accounts is not None:
-            return await asyncio.to_thread(self._healthy)
+            return await asyncio.to_thread(self._health, "?js-enabled-only=true") == ""
         try:
             client = await connect([self.url], timeout_s=_CONNECT_TIMEOUT_S)
         except (NatsError, OSError):
@@ -267,12 +257,15 @@ class NatsServer:
             await client.close()
         return True
 
-    def _healthy(self) -> bool:
+    def _health(self, query: str = "") -> str | None:
+        """What ails the server in its own words; '' nothing, None where it does not answer."""
         try:
-            with urllib.request.urlopen(f"{self.monitor_url}/healthz?js-enabled-only=true", timeout=_CONNECT_TIMEOUT_S):
-                return True
+            with urllib.request.urlopen(f"{self.monitor_url}/healthz{query}", timeout=_CONNECT_TIMEOUT_S):
+                return ""
+        except urllib.error.HTTPError as unhealthy:
+            return unhealthy.read().decode(errors="replace")
         except OSError:
-            return False
+            return None
 
     async def stop(self) -> None:
         """Ends the server in order; all that it acknowledged is then on disk."""

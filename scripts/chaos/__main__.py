@@ -27,7 +27,7 @@ def main() -> None:
     parser.add_argument("--faults", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--pace", type=float, default=40.0, help="market facts a second at most")
-    parser.add_argument("--together", type=float, default=0.3, help="how often a light fault joins the one before")
+    parser.add_argument("--together", type=float, default=0.7, help="how often a light fault joins the one before")
     parser.add_argument("--only", default="", help="kinds whose name this regular expression finds")
     parser.add_argument("--report", type=Path, default=Path("reports/chaos.json"))
     parser.add_argument("--folder", type=Path, help="where to work; a new one by default")
