@@ -38,10 +38,14 @@ class SessionSettings(Plain, frozen=True, kw_only=True):
 
 
 class Config(Plain, frozen=True, kw_only=True):
-    """Everything there is to choose. Without symbols of its own the simulated exchange's are traded."""
+    """Everything there is to choose. Without symbols of its own the simulated exchange's are traded.
+
+    `archive`: a folder or `s3://bucket/prefix` for `tape export` and its kin; `<data_dir>/archive` where it is empty.
+    """
 
     tape: str = "main"
     data_dir: str = ".tape"
+    archive: str = ""
     services: ServiceSettings = ServiceSettings()
     session: SessionSettings = SessionSettings()
     simulator: SimulatorSettings = SimulatorSettings()

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from infra.cli import keeping
 from infra.cli.context import Context
 from infra.cli.exits import HELP
 from infra.cli.options import ConfigFile, DataDir, Debug, Json, TapeName
@@ -329,3 +330,6 @@ def resume(
     from infra.cli.commanding import pause
 
     Context(config, tape, data_dir, json, debug).run(lambda context: pause(context, bot, reason, resume=True))
+
+
+keeping.add(app)
