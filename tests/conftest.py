@@ -2,7 +2,7 @@ import os
 
 from hypothesis import settings
 
-pytest_plugins = ["tests.services", "tests.timescale"]
+pytest_plugins = ["tests.services", "tests.timescale", "tests.s3"]
 
 # The same examples in every run: what fails has been changed. HYPOTHESIS_PROFILE=default looks for new ones.
 settings.register_profile("same", derandomize=True)

@@ -15,7 +15,7 @@ from infra.tapes.stored import Stored
 
 from .chain import START
 from .export import Progress
-from .model import ArchiveDamaged, ArchiveError, Part
+from .model import ArchiveDamaged, ArchiveError
 from .place import Place
 from .proof import Proven, proven
 
@@ -47,17 +47,19 @@ async def check(place: Place, tape: JetStreamTape | None, progress: Progress, *,
             parts[-1].last + 1,
         )
     on_tape = await _OnTape.open(tape, parts[-1].last) if tape is not None else None
+    witness = await _Witness.of(tape, place, parts[-1].last) if tape is not None else None
     try:
         async for batch in in_thread(proven(place, parts)):
-            if on_tape is not None:
-                for message, _ in batch:
+            if on_tape is not None and witness is not None:
+                for message, reached in batch:
                     await on_tape.compare(message)
+                    witness.compare(message.seq, reached)
             progress(batch[-1][0].seq)
     finally:
         if on_tape is not None:
             await on_tape.close()
     compared = on_tape.compared if on_tape is not None else 0
-    witnessed = await _witnessed(place, tape, parts) if tape is not None else 0
+    witnessed = witness.up_to if witness is not None else 0
     return Checked(len(parts), parts[-1].last, parts[-1].head, compared, witnessed)
 
 
@@ -108,25 +110,36 @@ def difference(archived: Stored, found: Stored | None) -> str:
     return ", ".join(name for field, name in names.items() if getattr(archived, field) != getattr(found, field))
 
 
-async def _witnessed(place: Place, tape: JetStreamTape, parts: list[Part]) -> int:
-    """Compares the heads that exports recorded on the tape, as far as the stream holds them."""
-    heads = {part.last: part.head for part in parts}
-    newest = 0
-    codec, stream = Codec(), await tape.look()
-    async for message in tape.stored([f"{subjects.ARCHIVE}.>"], after=stream.first - 1):
-        for fact in codec.decode_or_unreadable(f"{tape.name}.{message.path}", message.body).facts:
-            if not isinstance(fact, ArchiveSealed):
-                continue
-            if fact.until > parts[-1].last:
-                raise ArchiveDamaged(
-                    f"the tape says that it was archived up to {fact.until:,}, but {place} ends at "
-                    f"{parts[-1].last:,}: its last parts are missing", parts[-1].last + 1,
-                )  # fmt: skip
-            if heads.get(fact.until) != fact.head:
-                first = next((part.first for part in parts if part.last >= fact.until), 1)
-                raise ArchiveDamaged(
-                    f"the archive {place} was changed after it was sealed: up to {fact.until:,} its hash is not the "
-                    "one on the tape", first,
-                )  # fmt: skip
-            newest = fact.until
-    return newest
+class _Witness:
+    """The heads that exports recorded on the tape, as far as the stream still holds them."""
+
+    def __init__(self, heads: dict[int, str], place: Place, last: int) -> None:
+        self.up_to = 0
+        self._heads, self._place = heads, place
+        if (newest := max(heads, default=0)) > last:
+            raise ArchiveDamaged(
+                f"the tape says that it was archived up to {newest:,}, but {place} ends at {last:,}: its last parts "
+                "are missing, or it is another archive that is behind, which `tape export` brings up", last + 1,
+            )  # fmt: skip
+
+    @classmethod
+    async def of(cls, tape: JetStreamTape, place: Place, last: int) -> _Witness:
+        codec, stream = Codec(), await tape.look()
+        heads: dict[int, str] = {}
+        async for message in tape.stored([f"{subjects.ARCHIVE}.>"], after=stream.first - 1):
+            for fact in codec.decode_or_unreadable(f"{tape.name}.{message.path}", message.body).facts:
+                if isinstance(fact, ArchiveSealed):
+                    heads[fact.until] = fact.head
+        return cls(heads, place, last)
+
+    def compare(self, seq: int, head: bytes) -> None:
+        """Raises ArchiveDamaged where the archive's chain is not the one that was recorded."""
+        told = self._heads.get(seq)
+        if told is None:
+            return
+        if told != head.hex():
+            raise ArchiveDamaged(
+                f"the archive {self._place} was changed after it was sealed: between {self.up_to + 1:,} and {seq:,} it "
+                "is not what the tape says was sealed", self.up_to + 1,
+            )  # fmt: skip
+        self.up_to = seq

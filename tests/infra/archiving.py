@@ -6,9 +6,16 @@ import itertools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from events.decision import Decision, Recorded, digest_of
-from infra.archive.place import Place
+from infra.archive.model import Part, encoded
+from infra.archive.parquet import SCHEMA
+from infra.archive.place import Place, file_hash
 from infra.tapes.jetstream import JetStreamTape
 from infra.tapes.stored import Stored
 from tests.contract.making import KINDS, fact
@@ -61,3 +68,21 @@ async def kept(tape: JetStreamTape) -> list[Stored]:
 
 def place_in(folder: Path, tape: JetStreamTape) -> Place:
     return Place(str(folder), tape.name)
+
+
+async def delete(tape: JetStreamTape) -> None:
+    """As if the server's disk were new."""
+    await tape.bus.ask(f"STREAM.DELETE.{tape.name}")
+
+
+def rows_of(folder: Path, part: Part) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = pq.read_table(folder / part.tape / part.file).to_pylist()
+    return found
+
+
+def rewrite(folder: Path, part: Part, rows: list[dict[str, Any]]) -> None:
+    """The part's file made anew with these rows, and a manifest that has the new file's hash: a careful forger."""
+    path = folder / part.tape / part.file
+    pq.write_table(pa.Table.from_pylist(rows, SCHEMA), path)
+    forged = msgspec.structs.replace(part, size=path.stat().st_size, hash=file_hash(path))
+    path.with_suffix(".json").write_bytes(encoded(forged))
