@@ -27,7 +27,7 @@ async def export(context: Context, archive: str | None) -> int:
     config = context.config()
     place = _place(config, archive)
     with _alone(config):
-        async with looking(config) as (tape, _):
+        async with looking(config, "archivist") as (tape, _):
             with context.screen.progress("sealing", await tape.end()) as advance:
                 done = await exporting.export(tape, place, advance)
     rows = [
@@ -82,7 +82,7 @@ async def restore(context: Context, archive: str | None) -> int:
     with _alone(config):
         async with reached(config) as at:
             with context.screen.progress("restoring", None) as advance:
-                done = await restoring.restore(at.nats_url, place, at.replicas, advance)
+                done = await restoring.restore(at.nats_url, place, at.replicas, advance, at.access("archivist"))
     rows = [
         ("tape", f"{config.tape} up to {done.last:,}"),
         ("restored", f"{done.added:,} messages"),
@@ -102,9 +102,9 @@ async def retain(context: Context, archive: str | None, keep: str) -> int:
     count, since = _kept(keep)
     with _alone(config):
         async with reached(config) as at:
-            if await retaining.mend(at.nats_url, config.tape):
+            if await retaining.mend(at.nats_url, config.tape, at.access("archivist")):
                 screen.say("The tape was still closed by a `tape retain` that was broken off; it is open again.")
-            async with tape_of(config, at) as tape:
+            async with tape_of(config, at, "archivist") as tape:
                 end = await tape.end()
                 first = end + 1 - count if since is None else await retaining.boundary(tape, since)
                 with screen.progress("proving the archive", None) as advance:
