@@ -11,7 +11,7 @@ import os
 import socket
 import uuid
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from actors.decider import Decider, Poison
@@ -58,6 +58,10 @@ class Host:
     def __init__(self, deciders: Sequence[Decider[Any]], tape: Tape, gate: Gate | None = None) -> None:
         self.seats = tuple(Seat(decider) for decider in deciders)
         self.decided = 0
+        self.moved = 0
+        """Grows with whatever this host does; one that has work and does not move is stalled."""
+        self.reacting = ""
+        """The actor that is at work at this moment: it is the one that hangs where nothing moves any more."""
         self._tape = tape
         self._gate = gate
         self._dispatch = Dispatch(self.seats)
@@ -68,7 +72,13 @@ class Host:
 
     @property
     def at(self) -> int:
-        return next(iter(self._open)) - 1 if self._open else self._dealt
+        """Also asked by another thread, while this one goes on."""
+        while self._open:
+            try:
+                return next(iter(self._open)) - 1
+            except (RuntimeError, StopIteration):
+                continue
+        return self._dealt
 
     async def run(self) -> None:
         """Catches up and goes on until it is cancelled."""
@@ -90,6 +100,7 @@ class Host:
         by_actor = {seat.actor: seat for seat in self.seats}
         async for own in self._tape.read([f"{actor}.>" for actor in by_actor]):
             by_actor[own.actor].recall(own)
+            self.moved += 1
 
     async def _claim_all(self) -> None:
         """Side by side, but no more at a time than a server answers within an ack's patience on a busy machine."""
@@ -128,10 +139,13 @@ class Host:
             return  # delivered twice
         due, outcomes = [], []
         for seat in self._dispatch.hearers(entry):
+            self.reacting = seat.actor
             decision = seat.react(entry)
             if decision is not None:
                 due.append((seat, decision))
             outcomes.append(Outcome(seat.actor, decision is not None, seat.stood_at))
+        self.reacting = ""
+        self.moved += 1
         if self._gate is not None:
             await self._take_turns(self._gate, entry.seq, due, outcomes)
         elif due:
@@ -203,10 +217,13 @@ class Worker:
         self._connect = connect
         self._host: Host | None = None
 
-    async def run(self) -> None:
-        """Returns only by an exception; the supervisor logs it, backs off and calls again."""
+    async def run(self, without: Collection[str] = ()) -> None:
+        """Returns only by an exception; the supervisor logs it, backs off and calls again, `without` who has halted."""
+        deciders = [decider for decider in self._make() if decider.actor not in without]
+        if not deciders:
+            await asyncio.Event().wait()
         tape, gate = await self._connect()
-        self._host = Host(self._make(), tape, gate)
+        self._host = Host(deciders, tape, gate)
         # What is loaded now stays for good. A full collection over it stops a process for 0.1 s, amid trading.
         gc.collect()
         gc.freeze()
@@ -215,10 +232,17 @@ class Worker:
         finally:
             await tape.close()
 
-    async def progress(self) -> dict[str, int]:
-        """How far this process is: the tape sequence dealt with, decisions appended, and its process id."""
+    async def progress(self) -> dict[str, Any]:
+        """How far this process is: the tape sequence dealt with, decisions appended, its process id; whether it moves.
+
+        It may be asked in a thread of its own, and then answers while a strategy keeps the others waiting.
+        """
         host = self._host
-        return {"at": host.at if host else 0, "decided": host.decided if host else 0, "pid": os.getpid()}
+        if host is None:
+            return {"at": 0, "decided": 0, "pid": os.getpid(), "moved": 0, "reacting": ""}
+        return {
+            "at": host.at, "decided": host.decided, "pid": os.getpid(), "moved": host.moved, "reacting": host.reacting,
+        }  # fmt: skip
 
 
 async def sleep_before_retry(failures: int) -> None:

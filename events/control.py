@@ -76,6 +76,19 @@ class FeedClaimed(Fact, frozen=True, tag="feed-claimed/1"):
     ts: int
 
 
+class ActorStalled(Fact, frozen=True, tag="actor-stalled/1"):
+    """A process had work and did not move for `seconds`: it was killed and starts again, for the time `times` at `at`.
+
+    `actor` is the process; `reacting` the actor it was busy with ('': unknown).
+    """
+
+    actor: str
+    at: int
+    seconds: int
+    times: int
+    reacting: str
+
+
 class BotStarted(Fact, frozen=True, tag="bot-started/1"):
     """A bot saw its first market fact under this strategy, version and parameters."""
 

@@ -27,12 +27,15 @@ class SessionSettings(Plain, frozen=True, kw_only=True):
     """`processes`: how many Ray actors carry the deciders; with no more actors than that, each has its own.
 
     Another session takes this one for gone when it has not answered for `silent_s` seconds, or has had no connection to
-    the bus for `gone_s`, while the bus answered.
+    the bus for `gone_s`, while the bus answered. A process that has work and has not moved for `stall_s` seconds is
+    started again, up to `stalls_max` times at the same place of the tape; then the actor that hangs is left out.
     """
 
     processes: int = 8
     silent_s: float = 10.0
     gone_s: float = 3.0
+    stall_s: float = 30.0
+    stalls_max: int = 3
     dashboard: bool = True
     dashboard_port: int = 8265
 

@@ -52,7 +52,8 @@ class Projector:
         self._dsn, self._tape, self._schema = dsn, tape, schema or schema_of(tape.name)
         self.at = 0
         """The last committed tape sequence."""
-        self._failures = 0
+        self.failures = 0
+        """Attempts to reach the database since the last commit."""
 
     async def run(self) -> None:
         """Follows the tape for ever, from the checkpoint. A database that is away is waited for.
@@ -71,12 +72,12 @@ class Projector:
             except Swapped:
                 log.info("the tables were rebuilt; going on with the new ones")
             except _LOST as error:
-                self._failures += 1
+                self.failures += 1
                 log.warning("database: %s; trying again", str(error).strip() or type(error).__name__)
-                await asyncio.sleep(min(5.0, 0.1 * 2**self._failures))
+                await asyncio.sleep(min(5.0, 0.1 * 2**self.failures))
 
     def _reached(self, at: int) -> None:
-        self.at, self._failures = at, 0
+        self.at, self.failures = at, 0
 
 
 async def project_to_end(dsn: str, tape: Tape, *, schema: str | None = None, batch: int = BATCH) -> int:

@@ -12,6 +12,7 @@ from infra.cli.overview import Overview
 from infra.cli.reach import Reached, looking, session_pid
 from infra.cli.screen import Screen, pairs, table
 from infra.cli.values import clock, number, signed, size
+from infra.session.lease import asks, standing_on, told
 from infra.tapes.jetstream import JetStreamTape
 
 READ = ("market.>", "bot.>", "account.>", "command.>", "session.>", "supervisor.>", "quarantine.>", "venue.>")
@@ -31,7 +32,8 @@ async def status(context: Context) -> int:
                     advance(entry.seq)
         tables = await _tables(at, tape.name, info["last"])
         pid = session_pid(config)
-        value = {"tape": tape.name, "session": pid, **info, "tables": tables, **described(overview)}
+        session = await _session(tape)
+        value = {"tape": tape.name, "session": pid, **info, "tables": tables, **session, **described(overview)}
         screen.result(value)
         if not screen.json:
             _show(screen, overview, value, at)
@@ -42,6 +44,16 @@ async def _stream(tape: JetStreamTape) -> dict[str, Any]:
     state = (await tape._bus.ask_patiently(f"STREAM.INFO.{tape.name}", patience_s=5.0))["state"]  # the server is up
     return {"messages": state["messages"], "bytes": state["bytes"], "first": state["first_seq"],
             "last": state["last_seq"], "first_at": state["first_ts"], "last_at": state["last_ts"]}  # fmt: skip
+
+
+async def _session(tape: JetStreamTape) -> dict[str, Any]:
+    """Who trades on the tape, wherever that is, and how far each of its processes is."""
+    found = await standing_on(tape)
+    if found.claim is None or found.ended:
+        return {"holder": None, "answers": False, "processes": []}
+    said = await asks(tape.client, tape.name, found.epoch, whole=True)
+    processes = said.get("processes", []) if isinstance(said, dict) else []
+    return {"holder": told(found.claim), "answers": isinstance(said, dict), "processes": processes}
 
 
 async def _tables(at: Reached, tape: str, end: int) -> dict[str, Any]:
@@ -103,6 +115,8 @@ def described(overview: Overview) -> dict[str, Any]:
 def _show(screen: Screen, overview: Overview, value: dict[str, Any], at: Reached) -> None:
     pid, tables = value["session"], value["tables"]
     session = "runs" + (f" (process {pid})" if pid else "") if pid is not None else "none runs on this machine"
+    if value["holder"] and pid is None:
+        session = value["holder"] + ("" if value["answers"] else ", which does not answer")
     span = f"{value['first']:,} to {value['last']:,}" if value["messages"] else "empty"
     where = "started to look, stopped again now" if at.started else at.nats_url
     lag = tables["trouble"] or (f"at {tables['at']:,}, {tables['lag']:,} behind" if tables["lag"] else "up to date")
@@ -116,9 +130,21 @@ def _show(screen: Screen, overview: Overview, value: dict[str, Any], at: Reached
         ("actors", _actors(overview)),
         *([("HALTED", Text(halted, "bold red"))] if halted else []),
     ]))  # fmt: skip
-    for one in standing(overview):
+    for one in [*_processes(value["processes"]), *standing(overview)]:
         screen.show("")
         screen.show(one)
+
+
+def _processes(processes: list[dict[str, Any]]) -> list[Any]:
+    if not processes:
+        return []
+    rows = [
+        (one["process"], str(one["pid"]), f"{one['at']:,}", f"{one['lag']:,}", f"{one['still_s']:.0f} s",
+         "" if one["answers"] else "does not answer", str(one["stalls"] or ""))
+        for one in processes
+    ]  # fmt: skip
+    columns = ("process", "pid", "at", "behind", "last moved", "", "stalled")
+    return [table("processes", columns, rows, right=("pid", "at", "behind", "last moved", "stalled"))]
 
 
 def _actors(overview: Overview) -> str:

@@ -32,6 +32,9 @@ HOPELESS = (LostRace, TapeDamaged, RebuildNeeded, BadPlan, UnknownStrategy)
 
 STARTS_MAX = 5  # its raylet gives its agent 15 s to come up, which is known to be too little on a busy machine
 
+WATCHED: dict[str, Any] = {"concurrency_groups": {"watch": 1}}
+"""A thread for whoever asks how a process is: it answers while a strategy keeps the loop busy."""
+
 LOST_POLL_S = 0.2  # a look takes microseconds
 
 SAME_POISON_MAX = 3  # a poison fact is the same after a restart; three times rules out a process gone wrong
@@ -137,7 +140,7 @@ async def until_lost() -> None:
 def spawn(plan: Plan, names: Sequence[str], label: str, connect: Connect) -> Any:
     """One process with the named actors; `run` is not called yet."""
     return (
-        ray.remote(Worker)
+        ray.remote(**WATCHED)(Worker)
         .options(name=label, num_cpus=0, max_restarts=-1, max_task_retries=0)
         .remote(partial(some_deciders, packed(part(plan, names)), tuple(names)), connect)
     )

@@ -13,7 +13,7 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -107,7 +107,7 @@ class Lease:
 
     def __init__(self, tape: Tape, client: Client, claim: SessionClaimed, version: int) -> None:
         self.claim, self.epoch = claim, claim.epoch
-        self.describe: Callable[[], dict[str, Any]] = dict
+        self.describe: Callable[[], Awaitable[dict[str, Any]]] | None = None
         self._tape, self._client = tape, client
         self._writer = Writer(tape, subjects.SUPERVISOR, claim.epoch, version)
         self._recording = asyncio.Lock()
@@ -119,7 +119,8 @@ class Lease:
         await self._client.flush()  # before anybody is told that the tape is held
 
     async def _answer(self, message: Msg) -> None:
-        await message.respond(msgspec.json.encode({"session": told(self.claim), **self.describe()}))
+        more = await self.describe() if message.data and self.describe is not None else {}
+        await message.respond(msgspec.json.encode({"session": told(self.claim), **more}))
 
     async def record(self, fact: Fact, ts: int) -> None:
         """Appends a word of the session on itself. Raises LostRace where a later one has begun."""
@@ -224,10 +225,13 @@ class _Waiting:
             self._say(text)
 
 
-async def asks(client: Client, tape: str, epoch: int) -> dict[str, Any] | str:
-    """What the session of an epoch says of itself; else `silent`, `gone` (nobody listens), or `bus` (cannot ask)."""
+async def asks(client: Client, tape: str, epoch: int, *, whole: bool = False) -> dict[str, Any] | str:
+    """What the session of an epoch says of itself, as a `whole` of its processes too.
+
+    Else `silent`, `gone` (nobody listens), or `bus` (cannot be asked).
+    """
     try:
-        answer = await client.request(presence(tape, epoch), b"", timeout=ASK_S)
+        answer = await client.request(presence(tape, epoch), b"whole" if whole else b"", timeout=ASK_S)
     except nats.errors.NoRespondersError:
         return "gone"
     except (TimeoutError, nats.errors.TimeoutError):

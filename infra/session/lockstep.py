@@ -146,6 +146,8 @@ class Conductor:
         self._news = asyncio.Event()
         self.settled = 0
         self.published = 0
+        self.awaited = ""
+        """The actor without whose report nothing goes on; '' where none is waited for."""
 
     async def play(self, market: Market, *, settled: int, progress: Callable[[int], None] | None = None) -> None:
         """Publishes all of `market`, each when the one before has been dealt with; entries up to `settled` have been.
@@ -205,6 +207,7 @@ class Conductor:
             if report is not None and (report.seq > seq or (report.seq == seq and enough(report))):
                 return
             self._news.clear()
+            self.awaited = actor
             try:
                 async with asyncio.timeout(ASK_AGAIN_S):  # not wait_for, which can swallow a cancellation on 3.11
                     await self._news.wait()
@@ -212,6 +215,7 @@ class Conductor:
                 await self._client.publish(_asks(self._line), b"")
                 if report is not None and report.seq == seq and report.wants and not report.at:
                     await self._permit(actor, seq)
+            self.awaited = ""
 
     async def _reported(self, message: Msg) -> None:
         speaker = message.subject.rpartition(".")[2]

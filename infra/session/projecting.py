@@ -9,6 +9,7 @@ from typing import Any
 import ray
 
 from infra.services.discovery import Endpoints
+from infra.session.cluster import WATCHED
 from infra.session.lease import lost_to
 from infra.session.tasks import ended
 from infra.tapes.access import Access
@@ -45,15 +46,18 @@ class ProjectorWorker:
             await tape.close()
 
     async def progress(self) -> dict[str, int]:
-        """The last tape sequence that is committed, and the process id."""
-        return {"at": self._projector.at if self._projector else 0, "pid": os.getpid()}
+        """The last tape sequence that is committed, and the process id. Waiting for a database counts as moving."""
+        found = self._projector
+        return {
+            "at": found.at if found else 0, "pid": os.getpid(), "moved": found.failures if found else 0,
+        }  # fmt: skip
 
 
 def spawn_projector(endpoints: Endpoints, tape: JetStreamTape, epoch: int = 0) -> Any:
     """The process of a session; `run` is not called yet. It counts no CPU: trading must never wait for its place."""
     dsn, access = endpoints.postgres_dsn, endpoints.access("projector")
     return (
-        ray.remote(ProjectorWorker)
+        ray.remote(**WATCHED)(ProjectorWorker)
         .options(name="projector", num_cpus=0, max_restarts=-1, max_task_retries=0)
         .remote(endpoints.nats, tape.name, tape.replicas, dsn, access, epoch)
     )

@@ -14,12 +14,13 @@ from typing import Any
 import msgspec
 from ray.exceptions import RayError
 
+from actors.decider import Poison
 from actors.plan import Plan
 from actors.roster import deciders
 from events import subjects
-from events.control import ActorHalted, StopSession
+from events.control import ActorHalted, ActorStalled, StopSession
 from events.tape import LostRace, Tape, TapeError
-from infra.config import Config, SessionSettings
+from infra.config import Config
 from infra.services.discovery import Endpoints
 from infra.services.embedded import embedded
 from infra.session import cluster, placement
@@ -30,13 +31,14 @@ from infra.session.opening import SessionError, connect_worker, record_plan, sol
 from infra.session.player import Feeds, Player, after, begun, newest
 from infra.session.projecting import spawn_projector
 from infra.session.quickstart import start_dashboard
+from infra.session.starting import RayStart, alone
 from infra.session.tasks import ended, finished
+from infra.session.watch import Limits, Process, Watch
 from infra.tapes.jetstream import JetStreamTape
 
 log = logging.getLogger("tickertape.session")
 
 RACES_MAX = 10  # of one process, 0.5 s to 5 s apart: a session that was overtaken knows it by then
-ALONE_S = 0.25
 RELEASE_S = 2.0  # an append takes a millisecond; the next session finds out by itself that this one is gone
 DRAIN_S = 5.0  # a clean end waits this long for actors to deal with the rest; what is left they do at the next start
 
@@ -81,6 +83,10 @@ class Session:
         self.dashboard = ""
         self._tasks: set[asyncio.Task[None]] = set()
         self._inboxes: dict[str, set[str]] = {}
+        self._without: set[str] = set()  # actors that have halted: their processes go on without them
+        limits = Limits(stall_s=config.session.stall_s, stalls_max=config.session.stalls_max)
+        self.watch = Watch(tape, limits, self._stalled)
+        lease.describe = self._described
         self._serving: asyncio.Future[None] | None = None
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -111,6 +117,7 @@ class Session:
         self.start(max(0, settled - 1) if source.lockstep else None)
         if source.lockstep:
             conductor = Conductor(self.tape.client, self.tape, self.deciders, feeds)
+            self.watch.awaited = lambda: conductor.awaited
             playing = conductor.play(unstamped(stream), settled=max(0, settled - 1), progress=self._count)
         else:
             playing = Player(self.feeds, source.speed, self._count, feeds).play(stream)
@@ -153,12 +160,35 @@ class Session:
             access = at.access(placement.role(group))
             connect = partial(connect_worker, at.nats, tape.name, tape.replicas, settled, access, self.lease.epoch)
             worker = self.workers[label] = cluster.spawn(self.plan, group, label, connect)
-            self._keep(label, worker.run.remote)
+            self.watch.add(label, worker, group, self._inboxes[label])
+            self._keep(label, partial(self._run, worker))
         projector = spawn_projector(self.endpoints, self.tape, self.lease.epoch)
         self.workers["projector"] = projector
+        self.watch.add("projector", projector, (), (">",))
         self._keep("projector", projector.run.remote)
+        self._tasks.add(asyncio.ensure_future(self.watch.run()))
         if self.dashboard:
             self._tasks.add(asyncio.ensure_future(self._show()))
+
+    def _run(self, worker: Any) -> Any:
+        return worker.run.remote(tuple(self._without))
+
+    async def _stalled(self, one: Process, still: float, over: bool) -> None:
+        """Whoever hangs at the same place too often is left out, as poison is: the others of its process go on."""
+        if not over:
+            now = time.time_ns() // 1000
+            with suppress(TapeError):  # said on the tape where it can be; it is logged in any case
+                await self.lease.record(ActorStalled(one.label, one.at, round(still), one.stalls, one.reacting), now)
+            return
+        culprits = (one.reacting,) if one.reacting else one.actors
+        self._without.update(culprits)
+        if set(one.actors) <= self._without:
+            self.watch.processes.pop(one.label, None)
+        text = f"it did not move for {still:.0f} s at {one.at}, {one.stalls} times"
+        await self._halt(one.reacting or one.label, cluster.Halted(f"{one.reacting or one.label}: {text}"), "stalled")
+
+    async def _described(self) -> dict[str, Any]:
+        return {"processes": [await one.described(self.tape) for one in self.watch.processes.values()]}
 
     async def _show(self) -> None:
         """The dashboard starts last, for it takes as much of a machine as some trading processes do."""
@@ -178,6 +208,9 @@ class Session:
                 await cluster.supervise(run, label)
             except cluster.Halted as halted:
                 races += isinstance(halted.__cause__, LostRace)
+                if isinstance(halted.__cause__, Poison) and self._leave_out(label, halted.__cause__.actor):
+                    await self._halt(halted.__cause__.actor, halted)
+                    continue
                 if not isinstance(halted.__cause__, LostRace) or races > RACES_MAX or not await self._ours():
                     await self._halt(label, halted)
                     return
@@ -187,6 +220,12 @@ class Session:
                 await self._halt(label, cluster.Halted(f"{label}: {type(error).__name__}: {error}"))
                 return
 
+    def _leave_out(self, label: str, actor: str) -> bool:
+        """Whether a process can go on without an actor."""
+        self._without.add(actor)
+        process = self.watch.processes.get(label)
+        return process is not None and not set(process.actors) <= self._without
+
     async def _ours(self) -> bool:
         try:
             await self.lease.check()
@@ -194,14 +233,14 @@ class Session:
             return False
         return True
 
-    async def _halt(self, label: str, halted: cluster.Halted) -> None:
+    async def _halt(self, label: str, halted: cluster.Halted, reason: str = "poison") -> None:
         """Says so on the tape, where it still is this session's: the successor goes on with all its actors."""
         if cluster.lost():
             return  # whatever it looked like from here; `play` starts Ray again
         log.error("%s", halted)
         try:
             at, now = await self.tape.end(), time.time_ns() // 1000
-            await self.lease.record(ActorHalted(label, at, "poison", str(halted)), now)
+            await self.lease.record(ActorHalted(label, at, reason, str(halted)), now)
         except LostRace as lost:
             log.warning("not recorded: %s", lost)
             return
@@ -266,17 +305,17 @@ async def session(
         raise SessionError(
             "the plan has no symbols, so there is nothing to trade: add [[symbols]] to the configuration"
         )
-    with ExitStack() as alone:
+    with ExitStack() as held:
         if not standby:
-            alone.enter_context(sole_session(data_dir, config.tape))
-        ray = _Ray(config.session)
+            held.enter_context(sole_session(data_dir, config.tape))
+        ray = RayStart(config.session)
         try:
             # Beside the services, for each waits for processes most of the time; where there are none to start, it is
             # found out first whether the tape is free.
             if standby or config.services.nats_url is None:
                 ray.start()
             if standby:
-                await _alone(alone, data_dir, config.tape, say)
+                await alone(held, data_dir, config.tape, say)
             async with (
                 embedded(data_dir, config.services, config.tape) as endpoints,
                 opened(config, endpoints, "session", create=True) as tape,
@@ -294,7 +333,7 @@ async def session(
 
 
 @asynccontextmanager
-async def _opened(found: Session, ray: _Ray) -> AsyncIterator[None]:
+async def _opened(found: Session, ray: RayStart) -> AsyncIterator[None]:
     try:
         found.dashboard = await ray.started()
         yield
@@ -304,47 +343,6 @@ async def _opened(found: Session, ray: _Ray) -> AsyncIterator[None]:
         with suppress(TapeError, TimeoutError):  # a tape that is another session's, or away, cannot be released
             async with asyncio.timeout(RELEASE_S):
                 await found.lease.release(found.ended)
-
-
-async def _alone(held: ExitStack, data_dir: Path, tape: str, say: Callable[[str], None]) -> None:
-    """Waits for the end of a session with the same data folder, whose services may end with it."""
-    said = False
-    while True:
-        try:
-            held.enter_context(sole_session(data_dir, tape))
-            return
-        except SessionError as other:
-            if not said:
-                say(f"standing by: {str(other).partition(';')[0]}")
-                said = True
-        await asyncio.sleep(ALONE_S)
-
-
-class _Ray:
-    """Ray, started in a thread, once."""
-
-    def __init__(self, settings: SessionSettings) -> None:
-        self._settings = settings
-        self._starting: asyncio.Future[str] | None = None
-
-    def start(self) -> None:
-        if self._starting is None:
-            started = asyncio.to_thread(cluster.start, self._settings.dashboard, self._settings.dashboard_port)
-            self._starting = asyncio.ensure_future(started)
-
-    async def started(self) -> str:
-        """The dashboard's address."""
-        self.start()
-        assert self._starting is not None
-        return await asyncio.shield(self._starting)
-
-    async def end(self) -> None:
-        """Waits for a start that is under way: a thread cannot be ended, and what it has started must be."""
-        if self._starting is not None:
-            try:
-                await finished(self._starting)
-            finally:
-                await asyncio.to_thread(cluster.stop)
 
 
 async def open_tape(config: Config, endpoints: Endpoints) -> Tape:
