@@ -23,7 +23,7 @@ from events.tape import LostRace, Tape, TapeError
 from infra.config import Config
 from infra.services.discovery import Endpoints
 from infra.services.embedded import embedded
-from infra.session import cluster, placement
+from infra.session import cluster, notify, placement
 from infra.session.lease import Lease, Patience, SessionLost, acquire
 from infra.session.lockstep import Conductor
 from infra.session.market import Stamped, unstamped
@@ -167,6 +167,7 @@ class Session:
         self.watch.add("projector", projector, (), (">",))
         self._keep("projector", projector.run.remote)
         self._tasks.add(asyncio.ensure_future(self.watch.run()))
+        notify.tell("READY=1")
         if self.dashboard:
             self._tasks.add(asyncio.ensure_future(self._show()))
 

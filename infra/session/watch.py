@@ -16,6 +16,7 @@ import ray
 from ray.exceptions import RayError
 
 from events.tape import TapeError
+from infra.session import notify
 from infra.tapes.jetstream import JetStreamTape
 
 log = logging.getLogger("tickertape.watch")
@@ -105,6 +106,7 @@ class Watch:
             if loop.time() - looked > 4 * ASK_S + self._poll_s:
                 self._excuse(loop.time())  # it was this process that stood still
             looked = loop.time()
+            notify.tell("WATCHDOG=1")
             try:
                 async with asyncio.timeout(ASK_S):
                     end = await self._tape.end()

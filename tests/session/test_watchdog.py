@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -150,6 +151,19 @@ async def test_while_the_bus_is_away_nobody_is_judged(tmp_path: Path) -> None:
         await tape.close()
 
 
+async def test_systemd_is_told_as_long_as_the_session_looks(
+    tmp_path: Path, nats_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "notify"))
+        systemd.setblocking(False)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        tape = await JetStreamTape.connect(nats_url, "watched")
+        await Watched(tape, lambda: said(0)).during(0.2)
+        assert systemd.recv(100) == b"WATCHDOG=1"
+        await tape.close()
+
+
 HANGS = """
 from actors.strategies import Strategy
 
@@ -171,7 +185,9 @@ async def test_a_strategy_that_hangs_is_left_out_and_a_process_that_was_stopped_
     (tmp_path / "hanging.py").write_text(HANGS)
     chosen = config(tmp_path, "hangs", nats_url, postgres_dsn, processes=3)
     bots = (chosen.bots[0], msgspec.structs.replace(chosen.bots[1], strategy="hanging:Hangs", params={}))
-    session = msgspec.structs.replace(chosen.session, stall_s=2.0, stalls_max=1)
+    session = msgspec.structs.replace(
+        chosen.session, stall_s=3.0, stalls_max=1
+    )  # on a machine too busy for that, others may stall as well
     cli = Tape(tmp_path, msgspec.structs.replace(chosen, bots=bots, session=session))
     with cli.beside("run", *feeds(tmp_path), "--speed", SPEED, "--plain") as running:
         async with opened(running, nats_url, "hangs") as tape:
@@ -180,10 +196,12 @@ async def test_a_strategy_that_hangs_is_left_out_and_a_process_that_was_stopped_
                 found = await entries(tape, [f"{subjects.SUPERVISOR}.>"])
                 return [fact for entry in found for fact in entry.decision.facts if isinstance(fact, kind)]
 
-            (halted,) = await running.eventually(lambda: told(ActorHalted), "a halt")
-            assert (halted.actor, halted.reason) == ("bot.bbb", "stalled")
-            (stalled,) = [fact for fact in await told(ActorStalled) if fact.reacting]
-            assert (stalled.reacting, stalled.times) == ("bot.bbb", 1)
+            async def halted() -> list[Any]:
+                return [fact for fact in await told(ActorHalted) if fact.actor == "bot.bbb"]
+
+            (found,) = await running.eventually(halted, "a halt")
+            assert found.reason == "stalled"
+            assert ("bot.bbb", 1) in [(fact.reacting, fact.times) for fact in await told(ActorStalled)]
             at = await tape.end()
             await running.eventually(lambda: trades(tape, at, ("aaa",)), "trades of the other one in the same process")
 
