@@ -32,6 +32,24 @@ class TapeDamaged(TapeError):
     """Stored bytes are not what was appended; the message says where."""
 
 
+class HistoryLost(TapeDamaged):
+    """Messages that the tape had acknowledged are gone: it ends before `known`, or another message stands there now.
+
+    Whoever raises it has read or written up to `known`, and must not go on from there.
+    """
+
+    def __init__(self, tape: str, known: int, end: int) -> None:
+        now = f"it ends at {end}" if end < known else f"another message stands there now, and the tape ends at {end}"
+        super().__init__(
+            f"the tape {tape!r} has lost messages that it had acknowledged: it was known up to {known}, {now} "
+            "(see the durability tiers)"
+        )
+        self.tape, self.known, self.end = tape, known, end
+
+    def __reduce__(self) -> tuple[type[HistoryLost], tuple[str, int, int]]:
+        return type(self), (self.tape, self.known, self.end)  # it crosses processes
+
+
 class Tape(Protocol):
     """Patterns are relative to the tape (`market.*.*.candle`, `bot.ema.>`); sequences start at 1."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import aclosing, contextmanager
@@ -58,6 +59,41 @@ async def _pages(tape: Tape, after: int, breathe: Breathe) -> AsyncGenerator[lis
     async with closing(tape.read(after=after)) as stored:
         async for entry in stored:
             yield [entry]
+
+
+async def following(entries: AsyncIterator[Recorded]) -> AsyncGenerator[list[Recorded], None]:
+    """What has come while the last batch was written: large when behind, small when live."""
+    waiting: list[Recorded] = []
+    some, room = asyncio.Event(), asyncio.Event()
+    weight = 0
+
+    async def fill() -> None:
+        nonlocal weight
+        async with closing(entries) as followed:
+            async for entry in followed:
+                waiting.append(entry)
+                weight += weight_of(entry)
+                some.set()
+                if weight >= BATCH:
+                    room.clear()
+                    await room.wait()
+
+    filling = asyncio.ensure_future(fill())
+    filling.add_done_callback(lambda _: some.set())
+    try:
+        while not filling.done() or waiting:
+            await some.wait()
+            if weight < BATCH and not filling.done():
+                await asyncio.sleep(LINGER_S)
+            batch, waiting, weight = waiting, [], 0
+            some.clear()
+            room.set()
+            if batch:
+                yield batch
+        await filling
+    finally:
+        filling.cancel()
+        await asyncio.gather(filling, return_exceptions=True)
 
 
 def closing(entries: AsyncIterator[Recorded]) -> aclosing[AsyncGenerator[Recorded, None]]:

@@ -6,7 +6,7 @@ import logging
 import re
 
 from .asking import Connection, one
-from .outcome import ProjectionError
+from .outcome import RebuildAtWork
 from .statements import quoted
 from .tables import sql
 
@@ -32,7 +32,7 @@ def beside(schema: str, generation: str) -> str:
 async def clear_the_way(connection: Connection, schema: str) -> None:
     """Takes the lock of rebuilds, and removes what a rebuild that died has left."""
     if not await one(connection, b"SELECT pg_try_advisory_lock(hashtext(%s))", f"tickertape rebuild {schema}"):
-        raise ProjectionError("another rebuild is at work on these tables: wait for it to end")
+        raise RebuildAtWork
     pattern = f"^{re.escape(schema)}~[0-9a-f]{{12}}(_old)?$"
     left = await connection.execute("SELECT nspname FROM pg_namespace WHERE nspname ~ %s", (pattern,))
     for (name,) in await left.fetchall():

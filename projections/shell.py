@@ -7,7 +7,7 @@ import gc
 import logging
 import time
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from struct import error as StructError
 from typing import Any
@@ -15,28 +15,31 @@ from typing import Any
 import psycopg
 
 from events.decision import Recorded
-from events.tape import Tape
+from events.tape import HistoryLost, Tape
 
+from . import outcome
 from .asking import exists, extensions, locked, one, row
-from .batches import BATCH, LINGER_S, batched, closing, no_collection, weight_of
+from .batches import BATCH, batched, following, no_collection
 from .fold import PROJECTION, VERSION, add, fold, parked, settle
-from .outcome import Overtaken, ProjectionError, RebuildNeeded, RebuildReport, Swapped, another_tape
+from .history import check, recognise
+from .outcome import Overtaken, ProjectionError, RebuildNeeded, RebuildReport, Swapped
 from .rows import Rows
 from .schemas import beside, clear_the_way, dropped, schema_of
-from .state import State, restored, saved
+from .state import State, mark, restored, saved
 from .statements import LOAD, MOVE, creation, hashing, search_path, stages, swap
 from .tables import sql, tables
 from .writing import Heap, Writer
 
 __all__ = [
-    "Overtaken", "ProjectionError", "Projector", "RebuildNeeded", "RebuildReport", "project_to_end", "rebuild",
-    "table_hashes",
+    "Overtaken", "ProjectionError", "Projector", "RebuildNeeded", "RebuildReport", "history_lost", "project_to_end",
+    "rebuild", "table_hashes",
 ]  # fmt: skip
 
 log = logging.getLogger("tickertape.projections")
 
 _SWAPS_MAX = 100  # catching up with a live projector takes a fraction of LINGER_S
 _BREATHE = 200  # entries folded, about a millisecond, between two looks at a batch that is being written
+_WAIT_S = 1.0  # between two looks whether another process has made the tables anew
 _COLLECT = 16  # batches after which cycles are looked for: connection and tasks leave few
 _LOST = (psycopg.OperationalError, psycopg.InterfaceError)
 _REFUSED = (psycopg.DataError, ValueError, ArithmeticError, StructError)
@@ -58,23 +61,45 @@ class Projector:
     async def run(self) -> None:
         """Follows the tape for ever, from the checkpoint. A database that is away is waited for.
 
-        Raises RebuildNeeded, Overtaken, and whatever the tape raises.
+        Tables of an earlier version, or of what is no longer history, are made anew beside the old ones, which serve
+        until then. Raises AnotherTape, NewerTables, Overtaken, and whatever the tape raises.
         """
         while True:
             try:
-                async with _opened(self._dsn, self._schema, self._tape) as store:
-                    self.at = store.seq
-                    store.reached = self._reached
-                    await store.catch_up(self._tape)
-                    async with aclosing(_batches(self._tape.follow(after=store.seq))) as following:
-                        async for batch in following:
-                            await store.take(batch)
+                await self._follow()
             except Swapped:
                 log.info("the tables were rebuilt; going on with the new ones")
+            except outcome.AnotherTape:
+                raise
+            except RebuildNeeded as need:
+                await self._make_anew(need)
             except _LOST as error:
                 self.failures += 1
                 log.warning("database: %s; trying again", str(error).strip() or type(error).__name__)
                 await asyncio.sleep(min(5.0, 0.1 * 2**self.failures))
+
+    async def _follow(self) -> None:
+        async with _opened(self._dsn, self._schema, self._tape) as store:
+            self.at = store.seq
+            store.reached = self._reached
+            await store.catch_up(self._tape)
+            # From the last message on that is in the tables: it tells whether what follows belongs to them.
+            async with aclosing(following(self._tape.follow(after=max(0, store.seq - 1)))) as batches:
+                async for batch in batches:
+                    if batch[0].seq <= store.seq:
+                        recognise(self._tape.name, batch.pop(0), store.seq, store.state.head, await self._tape.end())
+                    if batch:
+                        await store.take(batch)
+
+    async def _make_anew(self, need: RebuildNeeded) -> None:
+        log.error("%s; they are made anew now, and the old ones serve until then", need.why)
+        try:
+            report = await rebuild(self._dsn, self._tape, lambda at, end: self._reached(at), schema=self._schema)
+        except outcome.RebuildAtWork:
+            log.info("another process makes these tables anew: waiting for it")
+            await asyncio.sleep(_WAIT_S)
+            return
+        log.warning("the tables were made anew from the tape up to %d in %.1f s", report.at, report.seconds)
 
     def _reached(self, at: int) -> None:
         self.at, self.failures = at, 0
@@ -85,6 +110,23 @@ async def project_to_end(dsn: str, tape: Tape, *, schema: str | None = None, bat
     async with _opened(dsn, schema or schema_of(tape.name), tape) as store:
         await store.catch_up(tape, batch)
         return store.seq
+
+
+async def history_lost(dsn: str, tape: Tape, *, schema: str | None = None) -> HistoryLost | None:
+    """What the tables know of the tape that is no longer on it, if there is anything. Raises psycopg's errors."""
+    schema = schema or schema_of(tape.name)
+    async with await psycopg.AsyncConnection.connect(dsn, autocommit=True, **_OPTIONS) as connection:
+        if not await exists(connection, schema):
+            return None
+        store = Store(connection, schema)
+        try:
+            await store.load()
+            await store.check(tape)
+        except outcome.HistoryGone as gone:
+            return gone.lost
+        except (ProjectionError, Swapped):  # for the projector to deal with
+            return None
+    return None
 
 
 async def table_hashes(dsn: str, *, schema: str = "tickertape") -> dict[str, str]:
@@ -156,6 +198,11 @@ class Store:
         if row is None:
             raise Swapped
         version, self.generation, self.tape, self.origin, self.seq, self._saved = row
+        if version > VERSION:
+            raise outcome.NewerTables(
+                f"the tables in {self.schema} are of version {version}, this program's of {VERSION}: use the newer "
+                "program, or put back the older tables with `tape rebuild`"
+            )
         if version != VERSION:
             raise RebuildNeeded(f"the tables in {self.schema} are of version {version}, this program's of {VERSION}")
         self.state = restored(self._saved)
@@ -189,7 +236,7 @@ class Store:
             add(state, rows, entries[place : place + _BREATHE])
             await asyncio.sleep(0)
         settle(state, rows)
-        return rows, saved(state)
+        return rows, _saved(state, entries)
 
     async def _wrote(self, writing: asyncio.Task[None], entries: Sequence[Recorded]) -> bool:
         """False where the batch was refused and went in by parts: what was folded upon it is to be folded anew."""
@@ -209,12 +256,12 @@ class Store:
     async def _take(self, entries: Sequence[Recorded]) -> None:
         try:
             rows = fold(self.state, entries)
-            await self._commit(rows, saved(self.state), entries)
+            await self._commit(rows, _saved(self.state, entries), entries)
         except _REFUSED as error:
             self.state = restored(self._saved)
             if len(entries) == 1:
                 refused = parked(entries[0], f"{type(error).__name__}: {error}")
-                await self._commit(refused, self._saved, entries)
+                await self._commit(refused, _saved(self.state, entries), entries)
                 return
             half = len(entries) // 2
             await self._take(entries[:half])
@@ -240,6 +287,9 @@ class Store:
             await self.complete()
         self.reached(self.seq)
 
+    async def check(self, tape: Tape) -> None:
+        await check(tape, self.schema, self.tape, self.seq, self.origin, self.state.head)
+
     async def complete(self) -> None:
         """Ends the filling of new tables: from here on they are as any others."""
         if isinstance(self.writer, Heap):
@@ -255,43 +305,13 @@ class Store:
         raise Overtaken(f"the projector of {self.schema}", self.seq, found[1])
 
 
+def _saved(state: State, entries: Sequence[Recorded]) -> bytes:
+    state.head = mark(entries[-1])
+    return saved(state)
+
+
 async def _breathe() -> None:
     await asyncio.sleep(0)
-
-
-async def _batches(entries: AsyncIterator[Recorded]) -> AsyncGenerator[list[Recorded], None]:
-    """What has come while the last batch was written: large when behind, small when live."""
-    waiting: list[Recorded] = []
-    some, room = asyncio.Event(), asyncio.Event()
-    weight = 0
-
-    async def fill() -> None:
-        nonlocal weight
-        async with closing(entries) as followed:
-            async for entry in followed:
-                waiting.append(entry)
-                weight += weight_of(entry)
-                some.set()
-                if weight >= BATCH:
-                    room.clear()
-                    await room.wait()
-
-    filling = asyncio.ensure_future(fill())
-    filling.add_done_callback(lambda _: some.set())
-    try:
-        while not filling.done() or waiting:
-            await some.wait()
-            if weight < BATCH and not filling.done():
-                await asyncio.sleep(LINGER_S)
-            batch, waiting, weight = waiting, [], 0
-            some.clear()
-            room.set()
-            if batch:
-                yield batch
-        await filling
-    finally:
-        filling.cancel()
-        await asyncio.gather(filling, return_exceptions=True)
 
 
 @asynccontextmanager
@@ -301,21 +321,8 @@ async def _opened(dsn: str, schema: str, tape: Tape) -> AsyncIterator[Store]:
         await _make_schema(connection, schema, tape.name, uuid.uuid4().hex)
         store = Store(connection, schema)
         await store.load()
-        await _check_history(store, tape)
+        await store.check(tape)
         yield store
-
-
-async def _check_history(store: Store, tape: Tape) -> None:
-    if store.tape != tape.name:
-        raise another_tape(store.schema, store.tape, tape.name)
-    end = await tape.end()
-    if end < store.seq:
-        raise RebuildNeeded(f"the tables are at {store.seq}, but the tape {tape.name!r} ends at {end}")
-    if store.seq:
-        async with closing(tape.read()) as stored:
-            first = await anext(aiter(stored))
-        if first.decision.id != store.origin:
-            raise RebuildNeeded(f"the tables hold another tape of the name {tape.name!r}")
 
 
 async def _make_schema(connection: Connection, schema: str, tape: str, generation: str, *, heaps: bool = False) -> bool:
@@ -363,6 +370,8 @@ async def _swapped_in(store: Store, schema: str, tape: Tape, progress: Callable[
             await store.catch_up(tape, batch)
         await connection.execute("RESET synchronous_commit")
         async with connection.transaction():
+            # Readers wait for this lock; a process that is stopped while it holds it must not hold them for long.
+            await connection.execute("SET LOCAL idle_in_transaction_session_timeout = '10s'")
             at = await locked(connection, schema)
             # Old tables that are ahead of the tape itself are of another history.
             if at is None or at <= store.seq or at > await tape.end():

@@ -6,6 +6,8 @@ from decimal import Decimal
 
 import msgspec
 
+from events.decision import Recorded
+
 from .outcome import RebuildNeeded
 
 ZERO = Decimal(0)
@@ -81,16 +83,26 @@ class Order(msgspec.Struct):
 
 
 class State(msgspec.Struct):
-    """`series`: the newest close time of each, in µs. `orders`: the open ones, by account and id."""
+    """`series`: the newest close time of each, in µs. `orders`: the open ones, by account and id.
+
+    `head` is the message that the checkpoint stands on, as `mark` writes it: it tells a tape that has lost its end and
+    has grown again from the one that was projected.
+    """
 
     series: dict[SeriesKey, int] = {}
     markets: dict[MarketKey, Market] = {}
     accounts: dict[str, Account] = {}
     orders: dict[tuple[str, str], Order] = {}
+    head: str = ""
 
 
 _encoder = msgspec.msgpack.Encoder(decimal_format="string")
 _decoder = msgspec.msgpack.Decoder(State)
+
+
+def mark(entry: Recorded) -> str:
+    """What no other message that stood at this sequence has in common with it: ids come again, their times do not."""
+    return f"{entry.decision.id} {entry.known_at}"
 
 
 def saved(state: State) -> bytes:

@@ -57,8 +57,8 @@ KNOWN: dict[str, Exit] = {
     "events.tape.TapeDamaged": Exit.DIFFERENCE,
     "events.tape.TapeError": Exit.NO_SERVICE,
     "infra.backtest.data.DataError": Exit.BAD_INPUT,
-    "projections.shell.RebuildNeeded": Exit.DIFFERENCE,
-    "projections.shell.ProjectionError": Exit.IN_THE_WAY,
+    "projections.outcome.RebuildNeeded": Exit.DIFFERENCE,
+    "projections.outcome.ProjectionError": Exit.IN_THE_WAY,
     "psycopg.OperationalError": Exit.NO_SERVICE,
 }
 

@@ -6,8 +6,7 @@ import asyncio
 import base64
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 import nats.errors
@@ -15,12 +14,12 @@ import nats.errors
 from events import subjects
 from events.codec import Codec
 from events.decision import Decision, Recorded
-from events.tape import EVERYTHING, LostRace, TapeError
+from events.tape import EVERYTHING, HistoryLost, LostRace, TapeError
 
 from .access import NOBODY, Access
 from .bus import EPOCH, NO_MESSAGE, ApiError, Bus, BusTrouble
 from .client import Delivery, TapeClient
-from .reader import Dropped, Reader, epoch_of, known_at_of
+from .reader import Dropped, Reader, epoch_of, known_at_of, nanos_of
 from .stored import Stored, stored
 from .stream import Found, found, open_stream
 
@@ -52,6 +51,21 @@ class _Ack(msgspec.Struct):
 _ack = msgspec.json.Decoder(_Ack).decode
 
 
+class _Known(NamedTuple):
+    """What a writer knows to be an actor's last message, and over which connection it learned it."""
+
+    key: tuple[str, int]
+    epoch: int
+    seq: int
+    reconnects: int
+
+    def says(self, decision: Decision, epoch: int) -> bool:
+        return (self.key, self.epoch) == (decision.key, epoch)
+
+
+_NOTHING = _Known(("", 0), 0, 0, 0)
+
+
 class MessageTooLarge(TapeError):
     """A decision does not fit a message of this server; write less of it, or raise its `max_payload`."""
 
@@ -80,9 +94,9 @@ class JetStreamTape:
         self._opening = asyncio.Lock()
         self._patience_s, self._ack_s = patience_s, ack_s
         self._codec = Codec()
-        # What this writer knows to be each actor's last message. The stream forgets an id after two minutes; a
-        # gateway that sends the same content again after that is stopped here.
-        self._known: dict[str, tuple[tuple[str, int], int, int]] = {}
+        # The stream forgets an id after two minutes; a gateway that sends the same content again after that is
+        # stopped by what is known here. After a reconnect it is asked for again: the server may have lost it.
+        self._known: dict[str, _Known] = {}
 
     @classmethod
     async def connect(
@@ -123,15 +137,35 @@ class JetStreamTape:
         return self._bus.client
 
     async def append(self, actor: str, decision: Decision, *, expected: int, epoch: int = 0) -> int:
-        """As the port says. Raises LostRace, MessageTooLarge, and OutcomeUnknown after `patience_s`."""
-        known_key, known_epoch, known_seq = self._known.get(actor, (("", 0), 0, 0))
-        if (known_key, known_epoch) == (decision.key, epoch):
-            return known_seq
-        seq = await self._append(actor, decision, expected, epoch)
-        self._known[actor] = (decision.key, epoch, seq)
+        """As the port says. Raises LostRace, HistoryLost, MessageTooLarge, and OutcomeUnknown after `patience_s`."""
+        known = self._known.get(actor, _NOTHING)
+        await self._check(actor, known)
+        if known.says(decision, epoch):
+            return known.seq
+        seq = await self._append(actor, decision, expected, epoch, known)
+        self._known[actor] = _Known(decision.key, epoch, seq, self._bus.reconnects)
         return seq
 
-    async def _append(self, actor: str, decision: Decision, expected: int, epoch: int) -> int:
+    async def _check(self, actor: str, known: _Known) -> None:
+        """After the connection was lost, what is known must still be on the tape. Raises HistoryLost."""
+        client = self._bus.client
+        sure = known.reconnects == self._bus.reconnects and client.is_connected
+        if sure or not known.seq or client.is_closed:
+            return
+        for _ in range(_STALE_READS_MAX if self.replicas > 1 else 1):
+            message = await self._message({"seq": known.seq})
+            if message is not None:
+                break
+            await asyncio.sleep(_PAUSE_S)
+        entry = self._recorded(message) if message is not None else None
+        archived = entry is None and known.seq < await self._begins()
+        same = entry is not None and entry.actor == actor and known.says(entry.decision, entry.epoch)
+        if not (same or archived):
+            self._known[actor] = known  # whoever tries again is told again
+            raise HistoryLost(self.name, known.seq, await self.end())
+        self._known[actor] = known._replace(reconnects=self._bus.reconnects)
+
+    async def _append(self, actor: str, decision: Decision, expected: int, epoch: int, known: _Known) -> int:
         body = self._codec.encode(decision)
         subject = subjects.subject(self.name, actor, decision.kind)
         guarded = subjects.every(self.name, actor)
@@ -157,6 +191,7 @@ class JetStreamTape:
                 level, loud_at = logging.WARNING, loop.time() + self._ack_s
             log.log(level, "%s: append of %s is unclear (%s)", actor, decision.id, trouble)
             last = await self.last(actor)
+            await self._check(actor, known)
             found = last.seq if last is not None else 0
             if last is not None and (last.decision.key, last.epoch) == (decision.key, epoch):
                 return last.seq
@@ -214,12 +249,12 @@ class JetStreamTape:
         """The actor's last message, answered by the stream's leader."""
         message = await self._newest(subjects.every(self.name, actor))
         if message is not None:
-            entry = self._recorded(actor, message)
+            entry = self._recorded(message)
         elif await self._begins() > 1 and (archived := await (await self._the_past()).last(actor)) is not None:
             entry = archived
         else:
             return None
-        self._known[actor] = (entry.decision.key, entry.epoch, entry.seq)
+        self._known[actor] = _Known(entry.decision.key, entry.epoch, entry.seq, self._bus.reconnects)
         return entry
 
     async def last_match(self, pattern: str) -> int:
@@ -231,9 +266,11 @@ class JetStreamTape:
 
     async def _newest(self, subject: str) -> dict[str, Any] | None:
         """The newest message under a subject that the stream still holds."""
-        body = {"last_by_subj": subject}
+        return await self._message({"last_by_subj": subject})
+
+    async def _message(self, which: dict[str, Any]) -> dict[str, Any] | None:
         try:
-            answer = await self._bus.ask_patiently(f"STREAM.MSG.GET.{self.name}", body, patience_s=self._patience_s)
+            answer = await self._bus.ask_patiently(f"STREAM.MSG.GET.{self.name}", which, patience_s=self._patience_s)
         except ApiError as error:
             if error.code == NO_MESSAGE:
                 return None
@@ -241,11 +278,12 @@ class JetStreamTape:
         message: dict[str, Any] = answer["message"]
         return message
 
-    def _recorded(self, actor: str, message: dict[str, Any]) -> Recorded:
+    def _recorded(self, message: dict[str, Any]) -> Recorded:
         data = base64.b64decode(message.get("data", ""))
         headers = base64.b64decode(message.get("hdrs", ""))
+        actor, _ = subjects.split(message["subject"])
         return self._made(
-            message["seq"], actor, Delivery(message["subject"], "", data, headers), micros_of(message["time"])
+            message["seq"], actor, Delivery(message["subject"], "", data, headers), nanos_of(message["time"]) // 1000
         )
 
     def _made(self, seq: int, actor: str, message: Delivery, appended_at: int) -> Recorded:
@@ -328,10 +366,3 @@ class JetStreamTape:
             await self._reading.close()
         if self._past is not None:
             self._past.close()
-
-
-def micros_of(stamp: str) -> int:
-    """Microseconds UTC of an RFC 3339 time with up to nanoseconds, as JetStream writes it. Truncates as `// 1000`."""
-    whole, _, fraction = stamp.removesuffix("Z").partition(".")
-    seconds = int(datetime.fromisoformat(f"{whole}+00:00").timestamp())
-    return seconds * 1_000_000 + int(fraction[:6].ljust(6, "0"))

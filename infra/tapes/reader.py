@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from datetime import datetime
 from typing import Any, Generic, TypeVar
 from uuid import uuid4
 
@@ -18,12 +19,12 @@ from nats.aio.subscription import Subscription
 
 from events import subjects
 from events.patterns import PatternIndex
-from events.tape import TapeDamaged, TapeError
+from events.tape import HistoryLost, TapeDamaged, TapeError
 
 from .bus import EPOCH, ApiError, Bus, BusTrouble
 from .client import Delivery, headers_of
 from .patterns import filters
-from .stream import closed_subject, found
+from .stream import Found, closed_subject, found
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +34,7 @@ _HEARTBEATS_MISSED_MAX = 5  # fewer, and a busy machine or a pause of the server
 _SILENCE_MIN_S = 2.0  # for the same reason, however short the heartbeat is
 _RETRY_S = 0.1  # between attempts to create a consumer: an election or a restart takes some hundred ms at least
 _SERVER_KEEPS_S = 30  # the server removes a consumer that nobody listens to after this
+_STANDSTILLS_MAX = 20  # heartbeats (0.1 s) short of the end without a message in between
 _LAG_CHECKS_MAX = 20  # x _RETRY_S: a leader just elected may need a moment to show what was committed
 
 
@@ -67,12 +69,13 @@ class Reader(Generic[T]):
         self._filters, check_again = filters(tape, self._patterns)
         self._wanted = PatternIndex((pattern, True) for pattern in self._patterns) if check_again else None
         self._start, self._place, self._until = after, after, until
+        self._stamp = 0
         self._inbox: deque[Delivery] = deque()
         self._arrived = asyncio.Event()
         self._heartbeat_s = _HEARTBEAT_S if until is None else _HEARTBEAT_READ_S
         self._subscription: Subscription | None = None
         self._consumer = ""
-        self._delivered = 0
+        self._delivered = self._standstills = 0
         self._reconnects = 0
         self._stopped = False
         self._hole = -1
@@ -115,12 +118,12 @@ class Reader(Generic[T]):
                 seq, delivered, ns = ack_parts(msg.reply)
                 if delivered != self._delivered + 1:
                     raise Broken(f"message {self._delivered + 1} of the consumer did not come, {delivered} did")
-                self._delivered = delivered
+                self._delivered, self._standstills = delivered, 0
                 if until is not None and seq > until:
                     return
                 if whole and seq != self._place + 1:
                     self._report_hole(seq)
-                self._place = seq
+                self._place, self._stamp = seq, ns
                 actor, kind = subjects.split(msg.subject)
                 if self._wanted is None or self._wanted.find(actor, kind):
                     yield made(seq, actor, msg, ns // 1000)
@@ -151,7 +154,13 @@ class Reader(Generic[T]):
             raise Broken(f"the consumer is at its message {last}, {self._delivered} came")
         if stalled:
             return False
-        return self._until is not None and int(headers.get("Nats-Last-Stream", 0)) >= self._until
+        if self._until is None or int(headers.get("Nats-Last-Stream", 0)) >= self._until:
+            return self._until is not None
+        # Replicas that lost different ends in a power cut differ until the next append: another one may have it all.
+        self._standstills += 1
+        if self._standstills > _STANDSTILLS_MAX:
+            raise Broken(f"the consumer stands at {last}, short of {self._until}")
+        return False
 
     async def _wait(self) -> None:
         if self._bus.client.is_closed:
@@ -182,7 +191,7 @@ class Reader(Generic[T]):
         attempts = 0
         while True:
             self._inbox.clear()
-            self._delivered = 0
+            self._delivered = self._standstills = 0
             self._stopped = False
             self._reconnects = self._bus.reconnects
             try:
@@ -237,14 +246,20 @@ class Reader(Generic[T]):
         stream = found(info)
         if stream.first > self._place + 1:
             raise Dropped(self._tape, stream.first)
-        if self._place == self._start or (end := stream.end) >= self._place:
-            return
-        if attempts < _LAG_CHECKS_MAX:
-            raise TimeoutError(f"the stream ends at {end}, before {self._place}")
-        raise TapeDamaged(
-            f"the tape `{self._tape}` ends at {end}, but {self._place} was read before: the server lost messages that "
-            "it had acknowledged (see the durability tiers)"
-        )
+        if self._place > self._start:
+            await self._check_same_history(stream, attempts)
+
+    async def _check_same_history(self, stream: Found, attempts: int) -> None:
+        """The last message taken must still be the one it was: a server that lost its end may have grown again."""
+        if stream.end < self._place and attempts < _LAG_CHECKS_MAX:
+            raise TimeoutError(f"the stream ends at {stream.end}, before {self._place}")
+        if stream.end >= self._place:
+            if self._place < stream.first:
+                return
+            stands = await self._bus.ask(f"STREAM.MSG.GET.{self._tape}", {"seq": self._place})
+            if nanos_of(stands["message"]["time"]) == self._stamp:
+                return
+        raise HistoryLost(self._tape, self._place, stream.end)
 
     async def _shut(self) -> None:
         subscription, self._subscription = self._subscription, None
@@ -282,3 +297,10 @@ def epoch_of(raw: bytes) -> int:
     else:
         text = headers_of(raw).get(EPOCH, "").encode() if raw else b""
     return int(text) if text.isdigit() and len(text) < 19 else 0  # more is no epoch, and fits no column
+
+
+def nanos_of(stamp: str) -> int:
+    """Nanoseconds UTC of an RFC 3339 time with up to nine decimals, as JetStream writes it."""
+    whole, _, fraction = stamp.removesuffix("Z").partition(".")
+    seconds = int(datetime.fromisoformat(f"{whole}+00:00").timestamp())
+    return seconds * 1_000_000_000 + int(fraction[:9].ljust(9, "0"))

@@ -1,4 +1,4 @@
-"""What the tape promises, tried on the real servers; see `README.md`. Each part prints a table and ends with 1 on a breach."""
+"""What the tape promises, tried on the real servers; see `README.md`. Every part prints figures; 1 is a breach."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """A disk whose power can be cut: an ext4 file system of its own on a loop device, stopped as a crash stops it.
 
-`FS_IOC_SHUTDOWN` with "no log flush" is what the kernel's own crash tests use: from that moment nothing more reaches the
-disk, neither dirty pages nor the journal. Unmounting throws the pages away, mounting replays the journal: what is
+`FS_IOC_SHUTDOWN` with "no log flush" is what the kernel's own crash tests use: from that moment nothing more reaches
+the disk, neither dirty pages nor the journal. Unmounting throws the pages away, mounting replays the journal: what is
 there then is what a machine would find after its power went. The drive itself is taken at its word: what it was told
-to flush is kept.
+to write is kept.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ import multiprocessing
 import random
 import shutil
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -199,8 +200,6 @@ def _write_file(told: Connection, folder: Path, sync: Fsync, rate: float | None)
     asyncio.run(write())
 
 
-
-
 async def measured(tier: Tier, rate: float | None, seconds: float, power: bool) -> Loss:
     """One cut of one tier, in a folder of its own."""
     folder = Path(tempfile.mkdtemp(prefix="tape-power-"))
@@ -227,6 +226,11 @@ TIERS = (
 )
 
 
+def say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
 def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--only", nargs="*", default=[], metavar="TIER", help="names that begin so")
     parser.add_argument("--cuts", type=int, default=3)
@@ -238,16 +242,16 @@ def options(parser: argparse.ArgumentParser) -> None:
 async def main(chosen: argparse.Namespace) -> int:
     """Prints a line for each cut. 1 where `always` lost something, or something is missing or changed in the middle."""
     bad = False
-    print(f"{'tier':20} {'acked':>7} {'lost':>7} {'lost s':>7} {'holes':>6} {'moved':>6} {'p50 ms':>7} {'p99 ms':>7}")
+    say(f"{'tier':20} {'acked':>7} {'lost':>7} {'lost s':>7} {'holes':>6} {'moved':>6} {'p50 ms':>7} {'p99 ms':>7}")
     for tier in TIERS:
         if chosen.only and not any(tier.name.startswith(name) for name in chosen.only):
             continue
         for _ in range(chosen.cuts):
             seconds = chosen.seconds * random.uniform(1, 1.25)
             found = await measured(tier, chosen.rate, seconds, not chosen.kill)
-            print(
+            say(
                 f"{found.tier:20} {found.acked:7} {found.lost:7} {found.lost_s:7} {found.holes:6} {found.changed:6} "
-                f"{found.p50_ms:7} {found.p99_ms:7}", flush=True,
+                f"{found.p50_ms:7} {found.p99_ms:7}"
             )  # fmt: skip
             bad |= bool(found.holes or found.changed or (found.lost and ("always" in tier.name or chosen.kill)))
     return int(bad)

@@ -18,8 +18,8 @@ from infra.services.nats import NatsCluster, NatsServer
 from infra.tapes import bus as bus_module
 from infra.tapes import reader as reader_module
 from infra.tapes.bus import Bus, check_version
-from infra.tapes.jetstream import JetStreamTape, MessageTooLarge, OutcomeUnknown, micros_of
-from infra.tapes.reader import Reader, ack_parts
+from infra.tapes.jetstream import JetStreamTape, MessageTooLarge, OutcomeUnknown
+from infra.tapes.reader import Reader, ack_parts, nanos_of
 from tests.proxy import Proxy, is_ack, is_delivery
 
 from .conftest import drop
@@ -271,9 +271,9 @@ def test_ack_subjects_of_both_versions() -> None:
 
 
 def test_times_as_jetstream_writes_them() -> None:
-    assert micros_of("2023-11-14T22:13:20.123456789Z") == 1_700_000_000_123_456
-    assert micros_of("2023-11-14T22:13:20.1Z") == 1_700_000_000_100_000
-    assert micros_of("2023-11-14T22:13:20Z") == 1_700_000_000_000_000
+    assert nanos_of("2023-11-14T22:13:20.123456789Z") == 1_700_000_000_123_456_789
+    assert nanos_of("2023-11-14T22:13:20.1Z") == 1_700_000_000_100_000_000
+    assert nanos_of("2023-11-14T22:13:20Z") == 1_700_000_000_000_000_000
 
 
 @pytest.mark.parametrize("how", ["stop", "kill"])

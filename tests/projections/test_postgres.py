@@ -15,6 +15,7 @@ from events.decision import Recorded
 from events.memory import MemoryTape
 from events.tape import EVERYTHING
 from projections import fold
+from projections.outcome import NewerTables
 from projections.shell import (
     Overtaken,
     ProjectionError,
@@ -314,8 +315,11 @@ async def test_tables_of_another_version_tape_or_history_ask_for_a_rebuild(
         await project_to_end(postgres_dsn, first(tape, 3))
     with pytest.raises(RebuildNeeded, match="another tape of the name 'main'"):
         await project_to_end(postgres_dsn, history(15, minutes=20))
+    do(postgres_dsn, f"UPDATE tickertape.checkpoints SET version = {fold.VERSION - 1}")
+    with pytest.raises(RebuildNeeded, match=rf"version {fold.VERSION - 1}.*`tape rebuild`"):
+        await project_to_end(postgres_dsn, tape)
     do(postgres_dsn, f"UPDATE tickertape.checkpoints SET version = {fold.VERSION + 1}")
-    with pytest.raises(RebuildNeeded, match=r"version 2.*`tape rebuild`"):
+    with pytest.raises(NewerTables, match=rf"version {fold.VERSION + 1}.*newer program"):
         await project_to_end(postgres_dsn, tape)
     do(postgres_dsn, f"UPDATE tickertape.checkpoints SET version = {fold.VERSION}, state = 'torn'")
     with pytest.raises(RebuildNeeded, match="checkpoint cannot be read"):
