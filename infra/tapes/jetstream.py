@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 _PATIENCE_S = 60.0  # restarting a server with a large store, or electing leaders on a loaded machine, fits in
 _ACK_S = 5.0  # an ack takes 0.2 ms (R1) to some ms (R3); far beyond that it is lost or its server is
 _PAUSE_S = 0.02  # between attempts: longer than another writer's append is in flight
-_STALE_READS_MAX = 25  # x _PAUSE_S: a leader that was just replaced answers with its old state for no longer
+STALE_S = 20.0  # a leader of three that is cut off answers with its old state until it notices, after 10 s and more
 
 
 class _Error(msgspec.Struct):
@@ -152,9 +152,9 @@ class JetStreamTape:
         sure = known.reconnects == self._bus.reconnects and client.is_connected
         if sure or not known.seq or client.is_closed:
             return
-        for _ in range(_STALE_READS_MAX if self.replicas > 1 else 1):
-            message = await self._message({"seq": known.seq})
-            if message is not None:
+        deadline = asyncio.get_running_loop().time() + (STALE_S if self.replicas > 1 else 0.0)
+        while (message := await self._message({"seq": known.seq})) is None:
+            if asyncio.get_running_loop().time() >= deadline:
                 break
             await asyncio.sleep(_PAUSE_S)
         entry = self._recorded(message) if message is not None else None
@@ -177,7 +177,7 @@ class JetStreamTape:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._patience_s
         loud_at = loop.time() + self._ack_s
-        stale_reads = 0
+        stale_until = loop.time() + STALE_S
         while True:
             on_stream = await self._on_stream(actor, expected)
             headers = f"{opening}Nats-Expected-Last-Subject-Sequence: {on_stream}\r\n{guard}".encode()
@@ -195,9 +195,8 @@ class JetStreamTape:
             found = last.seq if last is not None else 0
             if last is not None and (last.decision.key, last.epoch) == (decision.key, epoch):
                 return last.seq
-            if found < expected and self.replicas > 1 and stale_reads < _STALE_READS_MAX:
-                stale_reads += 1
-            elif found != expected:
+            stale = found < expected and self.replicas > 1 and loop.time() < stale_until
+            if found != expected and not stale:
                 raise LostRace(actor, expected, found)
             if loop.time() > deadline:
                 raise OutcomeUnknown(f"{actor}: no append in {self._patience_s:g} s; the last answer was: {trouble}")

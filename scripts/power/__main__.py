@@ -7,9 +7,9 @@ import asyncio
 import logging
 import sys
 
-from scripts.power import loss
+from scripts.power import loss, races
 
-PARTS = {"loss": loss}
+PARTS = {"loss": loss, "races": races}
 
 
 def main() -> int:

@@ -40,6 +40,7 @@ IMPURE_CALLS = {"open", "print", "input", "hash", "id", "now", "today", "utcnow"
 PURE_BUT = {
     # What a module of a pure layer needs from outside all the same, and why.
     "events/memory.py": {"asyncio"},  # a tape is awaited on; this one only wakes its followers
+    "projections/batches.py": {"asyncio"},  # what follows a tape gathers while a batch is written
     "actors/calendars/weekly.py": {"urllib", "open"},  # the pinned tzdata wheel, read once; parses a calendar's name
     "actors/strategies/__init__.py": {"sys"},  # finds a user's strategy by name, before anything is decided
 }
