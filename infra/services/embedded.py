@@ -16,6 +16,7 @@ from infra.services.postgres import PostgresServer
 from infra.services.settings import ServiceError, ServiceSettings
 
 _RETRY_S = 0.02
+SYNC_INTERVAL = "1s"  # of no measurable cost beside the server's own 2 minutes; see infra/tapes/README.md
 # An owner's clean stop: the servers' own patience, 30 and 60 s, is added to the time a start may take.
 _STOP_S = 90.0
 
@@ -172,7 +173,7 @@ def _bus(home: Path, settings: ServiceSettings, accounts: str) -> NatsServer | N
             binary=settings.nats_binary,
             port=settings.nats_port,
             monitor_port=settings.nats_monitor_port,
-            sync_interval=settings.sync_interval,
+            sync_interval=settings.sync_interval or SYNC_INTERVAL,
             accounts=accounts,
             start_timeout_s=settings.start_timeout_s,
         )
@@ -181,7 +182,7 @@ def _bus(home: Path, settings: ServiceSettings, accounts: str) -> NatsServer | N
         binary=settings.nats_binary,
         port=settings.nats_port,
         monitor_port=settings.nats_monitor_port,
-        sync_interval="always" if settings.durability == "always" else settings.sync_interval,
+        sync_interval="always" if settings.durability == "always" else settings.sync_interval or SYNC_INTERVAL,
         accounts=accounts,
         start_timeout_s=settings.start_timeout_s,
     )

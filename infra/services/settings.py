@@ -26,7 +26,7 @@ class ServiceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     `nats_url` (several servers separated by commas) and `postgres_dsn` replace the embedded server. `nats_secrets` is
     the folder with the keys of the roles (`<role>.nk`) that the server at `nats_url` knows, `nats_ca` the file of the
     authority that signed its certificate. A port of 0 means any free one; a replicated tier with a fixed port takes
-    three in a row. `sync_interval` is a duration such as "10s" (None: the server's own, 2 minutes); durability "always"
+    three in a row. `sync_interval` is a duration such as "10s" (None: 1 s); durability "always"
     syncs each write instead.
     """
 

@@ -7,9 +7,9 @@ import asyncio
 import logging
 import sys
 
-from scripts.power import loss, races
+from scripts.power import cost, loss, races
 
-PARTS = {"loss": loss, "races": races}
+PARTS = {"loss": loss, "cost": cost, "races": races}
 
 
 def main() -> int:

@@ -76,11 +76,11 @@ def decision(actor: str, number: int) -> Decision:
 class Writers:
     """Appends as four actors; `acked` is what they were told."""
 
-    def __init__(self, tape: Tape, rate: float | None) -> None:
+    def __init__(self, tape: Tape, rate: float | None, name: str = "w") -> None:
         self.acked: list[Acked] = []
         self._tape = tape
         self._pause = 0.0 if rate is None else ACTORS / rate
-        self._tasks = [asyncio.ensure_future(self._write(f"bot.w{number}")) for number in range(ACTORS)]
+        self._tasks = [asyncio.ensure_future(self._write(f"bot.{name}{number}")) for number in range(ACTORS)]
 
     async def _write(self, actor: str) -> None:
         expected, number, due = 0, 0, time.monotonic() + random.random() * self._pause

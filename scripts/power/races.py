@@ -39,7 +39,9 @@ class Told:
         self.attempts = 0
         self.won: dict[str, dict[int, str]] = {}
         self.lost = 0
-        self.unknown: set[str] = set()
+        self.unknown = 0
+        self.unclaimed: set[str] = set()
+        self.overtaken = 0
         self.unclear: Counter[str] = Counter()
         self.resolved = 0
         self.faults: Counter[str] = Counter()
@@ -81,9 +83,11 @@ async def write(tape: Raced, writer: int, actor: str, told: Told, attempts: int)
             seq = await tape.append(actor, bid, expected=expected)
         except LostRace as race:
             told.lost += 1
+            told.unclaimed.add(bid.id)  # it may stand before the winner's all the same, if its ack was lost
             expected = race.found
         except OutcomeUnknown:
-            told.unknown.add(bid.id)
+            told.unknown += 1
+            told.unclaimed.add(bid.id)
             last = await tape.last(actor)
             expected = last.seq if last else 0
         else:
@@ -149,7 +153,8 @@ async def check(tape: JetStreamTape, names: list[str], told: Told) -> None:
         stands, won = {seq: id for seq, _, id in chain}, told.won[name]
         assert all(stands.get(seq) == id for seq, id in won.items()), f"{name}: something acknowledged is not there"
         extra = {id for seq, id in stands.items() if seq not in won}
-        assert extra <= told.unknown, f"{name}: something stands there that its writer was told nothing of"
+        told.overtaken += len(extra)
+        assert extra <= told.unclaimed, f"{name}: something stands there that its writer was told nothing of"
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -161,12 +166,15 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 class Figures(msgspec.Struct):
+    """`resolved`: unclear acks that turned out to be one's own; `overtaken`: appended, but overtaken before the ack."""
+
     replicas: int
     attempts: int
     won: int
     lost: int
     unknown: int
     resolved: int
+    overtaken: int
     unclear: dict[str, int]
     faults: dict[str, int]
     seconds: float
@@ -198,6 +206,6 @@ async def run(replicas: int, folder: Path, chosen: argparse.Namespace) -> Figure
         await racing
     won = sum(len(one) for one in told.won.values())
     return Figures(
-        replicas, told.attempts, won, told.lost, len(told.unknown), told.resolved, dict(told.unclear),
+        replicas, told.attempts, won, told.lost, told.unknown, told.resolved, told.overtaken, dict(told.unclear),
         dict(told.faults), round(time.monotonic() - began, 1),
     )  # fmt: skip
