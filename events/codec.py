@@ -24,6 +24,7 @@ Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
 
 UPCASTERS: Mapping[tuple[str, int], Upcaster] = {
     ("actor-claimed", 1): lambda fields: {**fields, "version": ""},
+    ("stop-session", 1): lambda fields: {**fields, "orders": ""},
 }
 """By (kind, version) of what it reads; the result is that kind at version + 1."""
 
@@ -123,7 +124,7 @@ class Codec:
         try:
             return self.decode(data)
         except MalformedFact as error:
-            return Decision(digest_of(data), 0, "", 0, (Unreadable(subject, str(error), data),))
+            return unreadable(subject, str(error), data)
 
     def fact(self, data: bytes) -> Fact:
         """One bare fact, upcast to its newest version. Raises MalformedFact."""
@@ -168,6 +169,11 @@ class Codec:
             raise MalformedFact(f"no fact has the tag `{raw['type']}`{_nearest(raw['type'], self._newest)}")
         fields = upcast({name: value for name, value in raw.items() if name != "type"})
         return {"type": f"{kind}/{int(version) + 1}", **fields}
+
+
+def unreadable(subject: str, reason: str, data: bytes) -> Decision:
+    """What stands for bytes that are no decision."""
+    return Decision(digest_of(data), 0, "", 0, (Unreadable(subject, reason, data),))
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:

@@ -178,12 +178,23 @@ class ReleaseTrading(Fact, frozen=True, tag="release-trading/1"):
     reason: str
 
 
-class StopSession(Fact, frozen=True, tag="stop-session/1"):
-    """Command: the running session ends cleanly. Positions and orders stay as they are on the tape."""
+class StopSession(Fact, frozen=True, tag="stop-session/2"):
+    """Command: the running session ends cleanly. Accounts enter nothing new until SessionResumed.
+
+    `orders`: `leave` working orders as they are, or `cancel` working entries ('': accounts did not hear of it yet).
+    """
 
     ts: int
     by: str
     reason: str
+    orders: str
+
+
+class SessionResumed(Fact, frozen=True, tag="session-resumed/1"):
+    """After a StopSession a session goes on."""
+
+    ts: int
+    by: str
 
 
 class ArchiveSealed(Fact, frozen=True, tag="archive-sealed/1"):
@@ -205,6 +216,30 @@ class Quarantined(Fact, frozen=True, tag="quarantined/1"):
     reason: str
     detail: str
     raw: bytes
+
+
+CUT = "; the first "
+"""In the detail of a Quarantined: what follows says how much of the original bytes it holds."""
+
+
+class QuarantineRetried(Fact, frozen=True, tag="quarantine-retried/1"):
+    """The facts behind it in this message are what fact `place` of message `seq` had put in quarantine, read again."""
+
+    seq: int
+    place: int
+    ts: int
+    by: str
+    reason: str
+
+
+class QuarantineDropped(Fact, frozen=True, tag="quarantine-dropped/1"):
+    """What fact `place` of message `seq` put in quarantine needs nothing any more. It stays on the tape."""
+
+    seq: int
+    place: int
+    ts: int
+    by: str
+    reason: str
 
 
 class Unreadable(Fact, frozen=True, tag="unreadable/1"):

@@ -6,7 +6,7 @@ import difflib
 import re
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from msgspec import inspect
@@ -29,6 +29,10 @@ class SessionSettings(Plain, frozen=True, kw_only=True):
     Another session takes this one for gone when it has not answered for `silent_s` seconds, or has had no connection to
     the bus for `gone_s`, while the bus answered. A process that has work and has not moved for `stall_s` seconds is
     started again, up to `stalls_max` times at the same place of the tape; then the actor that hangs is left out.
+
+    `orders_at_stop`: what a clean end does with working entries, `leave` or `cancel`. Left alone they are there at the
+    next start, and a stop changes no decision; cancel them where they could fill with nobody at work. Stops, targets
+    and exits always stay.
     """
 
     processes: int = 8
@@ -38,6 +42,7 @@ class SessionSettings(Plain, frozen=True, kw_only=True):
     stalls_max: int = 3
     dashboard: bool = True
     dashboard_port: int = 8265
+    orders_at_stop: Literal["leave", "cancel"] = "leave"
 
 
 class Config(Plain, frozen=True, kw_only=True):

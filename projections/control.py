@@ -10,9 +10,12 @@ from events.control import (
     BotStarted,
     PauseBot,
     Quarantined,
+    QuarantineDropped,
+    QuarantineRetried,
     ReleaseTrading,
     RestrictTrading,
     ResumeBot,
+    SessionResumed,
     SessionStarted,
     StopSession,
     Unreadable,
@@ -71,7 +74,7 @@ def command(
     rows: Rows,
     entry: Recorded,
     n: int,
-    fact: PauseBot | ResumeBot | RestrictTrading | ReleaseTrading | StopSession,
+    fact: PauseBot | ResumeBot | RestrictTrading | ReleaseTrading | StopSession | SessionResumed,
 ) -> None:
     match fact:
         case PauseBot() | ResumeBot():
@@ -80,10 +83,10 @@ def command(
             target, level = fact.account, fact.level
         case ReleaseTrading():
             target, level = fact.account, ""
-        case StopSession():
+        case StopSession() | SessionResumed():
             target, level = "", ""
-    at, known_at = moment(fact.ts), moment(entry.known_at)
-    rows.add("commands", entry.seq, n, kind(fact), target, at, fact.by, level, fact.reason, known_at)
+    at, known_at, reason = moment(fact.ts), moment(entry.known_at), getattr(fact, "reason", "")
+    rows.add("commands", entry.seq, n, kind(fact), target, at, fact.by, level, reason, known_at)
 
 
 def session(state: State, rows: Rows, entry: Recorded, n: int, fact: SessionStarted) -> None:
@@ -104,6 +107,12 @@ def quarantined(state: State, rows: Rows, entry: Recorded, n: int, fact: Quarant
     at, known_at = moment(fact.ts), moment(entry.known_at)
     what = (fact.source, at, fact.reason, fact.detail, fact.raw)
     rows.add("quarantine", entry.seq, n, "quarantined", *what, known_at)
+
+
+def step(state: State, rows: Rows, entry: Recorded, n: int, fact: QuarantineRetried | QuarantineDropped) -> None:
+    what = "retried" if isinstance(fact, QuarantineRetried) else "dropped"
+    who = (moment(fact.ts), fact.by, fact.reason, moment(entry.known_at))
+    rows.add("quarantine_steps", entry.seq, n, fact.seq, fact.place, what, *who)
 
 
 def unreadable(state: State, rows: Rows, entry: Recorded, n: int, fact: Unreadable) -> None:

@@ -19,7 +19,7 @@ from .rows import Rows
 from .state import State
 
 PROJECTION = "tickertape"
-VERSION = 1
+VERSION = 2
 """Of tables and folds together: raise it when rows come out differently, and a rebuild is asked for."""
 
 View = Callable[[State, Rows, Recorded, int, Any], None]
@@ -30,6 +30,8 @@ _ANYONES: dict[type[Fact], tuple[tuple[str, View], ...]] = {
     c.ActorClaimed: (("actors", control.claimed),),
     c.ActorHalted: (("actors", control.halted),),
     c.Quarantined: (("quarantine", control.quarantined),),
+    c.QuarantineRetried: (("quarantine_steps", control.step),),
+    c.QuarantineDropped: (("quarantine_steps", control.step),),
     c.Unreadable: (("quarantine", control.unreadable),),
 }
 """Facts that mean the same whoever says them."""
@@ -70,7 +72,8 @@ _OWN: dict[str, dict[type[Fact], tuple[tuple[str, View], ...]]] = {
         ),
     },
     "command": dict.fromkeys(
-        (c.PauseBot, c.ResumeBot, c.RestrictTrading, c.ReleaseTrading, c.StopSession), (("commands", control.command),)
+        (c.PauseBot, c.ResumeBot, c.RestrictTrading, c.ReleaseTrading, c.StopSession, c.SessionResumed),
+        (("commands", control.command),),
     ),
     "session": {c.SessionStarted: (("sessions", control.session),)},
 }

@@ -108,13 +108,17 @@ class Market(_Copied):
 
 
 class AccountState(_Copied):
-    """`day_end`: the end of the UTC day that began with `day_equity`; `restricted`: the level in force, or empty."""
+    """`day_end`: the end of the UTC day that began with `day_equity`; `restricted`: the level in force, or empty.
+
+    `stopping`: a session is ending, and nothing new is entered until one goes on.
+    """
 
     cash: Decimal
     opened: bool = False
     day_end: int = NEVER
     day_equity: Decimal = ZERO
     restricted: str = ""
+    stopping: bool = False
     markets: dict[str, Market] = {}
     books: dict[str, Book] = {}
 

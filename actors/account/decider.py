@@ -12,14 +12,22 @@ from actors.plan import AccountPlan, BotPlan, SymbolPlan
 from actors.symbol import rules as symbol_rules
 from actors.symbol import validation
 from events import subjects, timeframe
-from events.control import AccountOpened, BotPaused, ReleaseTrading, RestrictTrading, Unreadable
+from events.control import (
+    AccountOpened,
+    BotPaused,
+    ReleaseTrading,
+    RestrictTrading,
+    SessionResumed,
+    StopSession,
+    Unreadable,
+)
 from events.decision import Recorded
 from events.fact import Fact
 from events.market import Candle, Trade
 from events.trading import Signal, TradingDayStarted
 
-from .book import AccountState, Book, Market, Rules, equity_of, fork
-from .commands import on_release, on_restrict
+from .book import NEVER, AccountState, Book, Market, Rules, equity_of, fork
+from .commands import on_release, on_restrict, on_stop
 from .ledger import EPOCH, apply
 from .matching import Matcher, path_of, quiet
 from .money import EXACT, exact
@@ -48,7 +56,7 @@ class Source(msgspec.Struct, frozen=True):
 class AccountDecider:
     """One paper account with its bots and their symbols."""
 
-    version = "1"
+    version = "2"
 
     def __init__(self, plan: AccountPlan, symbols: tuple[SymbolPlan, ...], bots: tuple[BotPlan, ...]) -> None:
         self.actor = subjects.account(plan.name)
@@ -135,7 +143,11 @@ class AccountDecider:
 
     def _obeys(self, fact: Fact) -> bool:
         # An unreadable command is for the quarantine: it must not be a way to stop every account at once.
-        return isinstance(fact, RestrictTrading | ReleaseTrading) and fact.account in (self.plan.name, "*")
+        if isinstance(fact, StopSession):
+            return bool(fact.orders)
+        if isinstance(fact, RestrictTrading | ReleaseTrading):
+            return fact.account in (self.plan.name, "*")
+        return isinstance(fact, SessionResumed)
 
     def _observe_rest(self, state: AccountState, entry: Recorded) -> None:
         bot = self._bots.get(entry.actor)
@@ -144,6 +156,8 @@ class AccountDecider:
                 raise Poison(self.actor, entry.seq, fact.reason)
             if isinstance(fact, Signal) and bot is not None:
                 state.books[bot].wanted = fact
+            elif isinstance(fact, StopSession | SessionResumed) and self._obeys(fact):
+                state.stopping = isinstance(fact, StopSession)
 
     def _untouched(self, market: Market, source: Source, entry: Recorded) -> bool:
         """Whether it is one bar that changes no open order: the usual case, and cheap to see."""
@@ -205,15 +219,19 @@ class AccountDecider:
 
     def _on_command(self, state: AccountState, entry: Recorded) -> tuple[Fact, ...]:
         sheet = self._sheet(state, entry, tuple(self.rules.symbols), entry.decision.ts)
+        # An order acts on prices from its time on: a command with a mad stamp must not put that off.
+        newest = max((market.ts for market in state.markets.values()), default=NEVER)
         for fact in entry.decision.facts:
             if not self._obeys(fact):
                 continue
+            if isinstance(fact, RestrictTrading | ReleaseTrading | StopSession):
+                sheet.ts = fact.ts if newest == NEVER else min(fact.ts, newest)
             if isinstance(fact, RestrictTrading):
-                sheet.ts = fact.ts
                 on_restrict(sheet, fact)
             elif isinstance(fact, ReleaseTrading):
-                sheet.ts = fact.ts
                 on_release(sheet, fact)
+            elif isinstance(fact, StopSession):
+                on_stop(sheet, fact)
         return tuple(sheet.facts)
 
 

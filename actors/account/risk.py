@@ -36,6 +36,8 @@ def standing(rules: Rules, state: AccountState, book: Book, signal: Signal) -> R
     limits = rules.plan.limits
     if state.restricted:
         return Refusal("restricted", f"trading is restricted to {state.restricted}")
+    if state.stopping:
+        return Refusal("stopping", "the session is ending")
     if signal.ts < book.cool_until:
         return Refusal("cooldown", f"{(book.cool_until - signal.ts) / 1_000_000:.6f} s left after a losing round trip")
     if limits.daily_loss is not None:

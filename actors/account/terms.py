@@ -80,7 +80,12 @@ class Start(msgspec.Struct, frozen=True):
 def start_of(state: AccountState, book: Book, wanted: float) -> Start | None:
     """None where the account is at something: an order works, or its position is not what was wanted last."""
     side = (book.position > 0) - (book.position < 0)
-    if not state.opened or state.restricted or any(market.orders for market in state.markets.values()):
+    if (
+        not state.opened
+        or state.restricted
+        or state.stopping
+        or any(market.orders for market in state.markets.values())
+    ):
         return None
     return Start(state.cash, book.position, book.cost, side) if wanted == side else None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from actors.plan import SymbolPlan
 from events import subjects
-from events.control import FeedClaimed, Unreadable
+from events.control import FeedClaimed, QuarantineRetried, Unreadable
 from events.decision import Recorded
 from events.fact import Fact, tag
 from events.market import (
@@ -118,7 +118,7 @@ class SymbolDecider:
             return self._streamed(state, entry, fact)
         if isinstance(fact, CandleBlock):
             return history.answer(rules, state, entry, fact)
-        if isinstance(fact, Quote | Book | FeedClaimed):
+        if isinstance(fact, Quote | Book | FeedClaimed | QuarantineRetried):
             return ()
         if isinstance(fact, Unreadable):
             return (validation.quarantined(entry, "unreadable", fact.reason, fact.raw),)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from events.block import Columns
-from events.control import Quarantined
+from events.control import CUT, Quarantined
 from events.decision import Recorded
 from events.fact import Fact
 from events.market import Candle, CandleBlock, FeedHeartbeat, FeedInterrupted, FeedOpened, Trade
@@ -25,7 +25,7 @@ _COLUMNS = ("open", "high", "low", "close", "volume")
 
 def quarantined(entry: Recorded, reason: str, detail: str, raw: bytes) -> Quarantined:
     if len(raw) > RAW_MAX:
-        detail += f"; the first {RAW_MAX} of {len(raw)} bytes, the rest stands in message {entry.decision.id}"
+        detail += f"{CUT}{RAW_MAX} of {len(raw)} bytes, the rest stands in message {entry.decision.id}"
     return Quarantined(entry.actor, entry.decision.ts, reason, detail, raw[:RAW_MAX])
 
 

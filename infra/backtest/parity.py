@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from actors.express import Express, Window
@@ -13,6 +13,7 @@ from events import subjects
 from events.block import Columns
 from events.decision import Decision, Recorded
 from infra.backtest.engine import backtest, messages, play
+from infra.session.market import Stamped
 
 WINDOWS = (64, 65_536)
 """Rows a window, by default: strategies are asked in pieces, and at once."""
@@ -30,11 +31,13 @@ def assert_parity(
     sizing: Sizing | None = None,
     account: AccountPlan | None = None,
     windows: Sequence[int] = WINDOWS,
+    commands: Sequence[Stamped] = (),
 ) -> str:
     """Plays the candles message by message, candle by candle and in columns, and returns the digest they share.
 
     `strategy`: a shipped name or `module:Class` with its `params`, or a whole plan. `data`: candles of one minute, or
-    candles by feed in the base timeframes of the plan's symbols. Raises ParityError where decisions, ids, places on
+    candles by feed in the base timeframes of the plan's symbols. `commands`: messages of an operator in order of time,
+    each heard before the candles of its time. Raises ParityError where decisions, ids, places on
     the tape, final states or digests differ.
     """
     if isinstance(data, Columns):
@@ -42,22 +45,31 @@ def assert_parity(
     plan = strategy if isinstance(strategy, Plan) else _plan(strategy, dict(params or {}), sizing, account)
     truth = _Tale(plan)
     loop = Lockstep(deciders(plan), truth.hear)
-    for _, actor, message in messages(plan, [data]):
+    stream = list(_stream(plan, _told(data, commands)))
+    for _, actor, message in stream:
         loop.feed(actor, message)
-    expected = backtest(plan, messages(plan, [data]))
+    expected = backtest(plan, stream)
     for columns in (False, True):
         for rows in windows:
             way = f"{'in columns' if columns else 'candle by candle'}, {rows} rows a window"
             told = _Tale(plan)
             fast = Express(deciders(plan), told.hear, columns=columns)
-            for window in cut(data, rows):
-                fast.play(window)
+            parts = [
+                one
+                for part in _told(data, commands)
+                for one in ([part] if isinstance(part, tuple) else cut(part, rows))
+            ]
+            for part in parts:
+                if isinstance(part, tuple):
+                    fast.feed(part[1], part[2])
+                else:
+                    fast.play(part)
             fast.settle()
             _compare(way, truth, told)
             if fast.end != loop.end:
                 raise ParityError(f"{way}: the tape ends at {fast.end}, not at {loop.end}")
             _same_states(way, loop, fast)
-            found = play(plan, cut(data, rows), columns=columns)
+            found = play(plan, parts, columns=columns)
             for name in ("digests", "entries", "decisions", "counts", "fills", "markets"):
                 if getattr(found, name) != getattr(expected, name):
                     raise ParityError(f"{way}: {name} {getattr(found, name)}, expected {getattr(expected, name)}")
@@ -76,6 +88,21 @@ def cut(data: Window, rows: int) -> Iterator[dict[str, Columns]]:
             window[feed] = columns[slice(done[feed], last)]
             done[feed] = last
         yield window
+
+
+def _told(data: Window, commands: Sequence[Stamped]) -> Iterator[Window | Stamped]:
+    """The candles up to each command, and the command."""
+    for command in commands:
+        before = {feed: columns[columns.ts < command[0]] for feed, columns in data.items()}
+        data = {feed: columns[columns.ts >= command[0]] for feed, columns in data.items()}
+        yield before
+        yield command
+    yield data
+
+
+def _stream(plan: Plan, parts: Iterable[Window | Stamped]) -> Iterator[Stamped]:
+    for part in parts:
+        yield from [part] if isinstance(part, tuple) else messages(plan, [part])
 
 
 class _Tale:

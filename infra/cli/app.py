@@ -12,6 +12,7 @@ from infra.cli.context import Context
 from infra.cli.exits import HELP
 from infra.cli.options import ConfigFile, DataDir, Debug, Json, TapeName
 from infra.cli.plain import Command, Group
+from infra.cli.quarantineapp import quarantine
 
 app = typer.Typer(
     name="tape",
@@ -25,6 +26,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 
+app.add_typer(quarantine, name="quarantine")
 Option, Argument = typer.Option, typer.Argument
 
 
@@ -282,7 +284,9 @@ def stop(
     release: Annotated[bool, Option("--release", help="Lift the restriction.")] = False,
     account: Annotated[str, Option(help="Whose trading; * for all.")] = "*",
     reason: Annotated[str, Option(help="Recorded on the tape.")] = "",
-    wait: Annotated[str, Option(metavar="DURATION", help="How long to wait until it has happened.")] = "60s",
+    wait: Annotated[
+        str | None, Option(metavar="DURATION", help="How long to wait for the end (60s) or for answers (15s).")
+    ] = None,
     config: ConfigFile = None,
     tape: TapeName = None,
     data_dir: DataDir = None,

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import msgspec
 
-from events import subjects
 from events.decision import Decision
 from events.tape import LostRace, TapeError
 from infra.cli.exits import Exit, Failure
@@ -173,9 +172,3 @@ def session_pid(config: Config) -> int | None:
 
 def now() -> int:
     return time.time_ns() // 1000
-
-
-async def event_time(tape: JetStreamTape, feeds: list[tuple[str, str]]) -> int:
-    """The newest event time of any feed: the present of the tape, which may be a recorded past; else the clock."""
-    found = [last.decision.ts for key in feeds if (last := await tape.last(subjects.feed(*key))) is not None]
-    return max(found, default=0) or now()

@@ -29,6 +29,7 @@ from infra.cli.view import View, summary
 from infra.session import cluster
 from infra.session.cluster import Halted
 from infra.session.run import Session, session
+from infra.session.stopping import Stopping
 from infra.tapes.jetstream import JetStreamTape
 from projections.schemas import name_in_sql
 
@@ -51,6 +52,7 @@ class Stopper:
         self._task: asyncio.Future[Any] | None = None
         self.chosen: Chosen | None = None
         self.asked = False
+        self.stopping = Stopping()
         self.view: View | None = None
 
     def install(self, task: asyncio.Future[Any]) -> None:
@@ -62,7 +64,8 @@ class Stopper:
     def _stop(self) -> None:
         if self.asked:
             sys.stderr.write("\x1b[?25h\n" if self._screen.err.is_terminal else "")
-            sys.stderr.write("tape: stopped at once; the tape is whole, and the next start goes on from it\n")
+            left = "".join(f"\n  left undone: {step}" for step in self.stopping.left)
+            sys.stderr.write(f"tape: stopped at once; the tape is whole, and the next start goes on from it{left}\n")
             sys.stderr.flush()
             os._exit(Exit.INTERRUPTED)
         self.asked = True
@@ -138,7 +141,7 @@ async def _played(
         why = await _ended(play, fold, stopper)
         why = "signal" if stopper.asked else "time" if chosen.over and why == "feed" else why
         view.note = view.note or "dealing with what is left"
-        await live.drain()
+        await stopper.stopping.end(live, why)
         await _caught_up(live.tape, view.overview, fold)
     finally:
         if timer is not None:

@@ -8,6 +8,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 
+import msgspec
+
 from infra.services import admission, discovery, nats, postgres, secrets
 from infra.services.discovery import Endpoints, Running
 from infra.services.keeping import keeping
@@ -211,3 +213,25 @@ def _running(
     keys = str(secrets.folder(home)) if bus is not None else settings.nats_secrets
     endpoints = Endpoints(urls, monitor, dsn, _replicas(settings), keys, settings.nats_ca)
     return Running(os.getpid(), settings, endpoints, tuple(servers))
+
+
+@asynccontextmanager
+async def bus_alone(data_dir: Path, settings: ServiceSettings, tape: str) -> AsyncIterator[Endpoints | None]:
+    """The bus without the database, for one command; None where another process owns the folder.
+
+    It is announced nowhere: who starts the services meanwhile waits until it has ended. Raises ServiceError.
+    """
+    home = _resolved(data_dir)
+    _make_folder(home)
+    with discovery.ownership(home) as owner:
+        if not owner:
+            yield None
+            return
+        await _recover(home)
+        _refuse_other_tier(home, settings)
+        bus = _bus(home, settings, admission.accounts_for(home, tape))
+        try:
+            await bus.start()
+            yield _running(home, msgspec.structs.replace(settings, postgres_dsn=""), bus, None).endpoints
+        finally:
+            await bus.stop()

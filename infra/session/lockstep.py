@@ -4,6 +4,10 @@ For each entry its hearers decide side by side and report whether they want to a
 append one after the other, in rank order, and publishes the next market fact when nothing is left to deal with. The
 tape is then the same as that of the in-process loop. Reports and permits are core NATS messages, outside the tape;
 one that is lost is asked for again.
+
+An account obeys an operator while a bot hangs: nobody waits for who is behind in rank, and when all have waited for a
+second with a command on the tape, accounts may append up to their answer to it. Each actor hears the same in the same
+order all the same. The market stands still meanwhile, for it is the conductor that publishes it.
 """
 
 from __future__ import annotations
@@ -21,6 +25,7 @@ from actors.decider import Decider
 from actors.lockstep import Router
 from actors.seat import Seat
 from actors.shell import Outcome
+from events import subjects
 from events.decision import Decision, Recorded
 from events.tape import Tape
 from infra.session.player import Feeds
@@ -31,6 +36,8 @@ Market = Iterator[tuple[str, Decision]]
 FIRST = "market."
 """Symbols hear feeds alone, a feed's message comes only when all is settled, and symbols are first in rank: nobody can
 be ahead of them, so they append without a permit, which saves a round trip for every market fact."""
+
+_ACCOUNT = "account."
 
 ASK_AGAIN_S = 1.0  # a report that was lost, or whose sender was restarted, is asked for after this long
 
@@ -45,7 +52,10 @@ class Report(msgspec.Struct, array_like=True):
 
 
 class Permit(msgspec.Struct, array_like=True):
+    """For the decision caused by `seq`; `free`: for all of this actor's decisions up to that one."""
+
     seq: int
+    free: bool = False
 
 
 _decode = msgspec.json.Decoder(tuple[Report, ...]).decode
@@ -85,6 +95,7 @@ class LockstepGate:
         self._settled = settled
         self._latest: dict[str, Report] = {}
         self._permitted: dict[str, asyncio.Queue[int]] = {}
+        self._free: dict[str, int] = {}
 
     @classmethod
     async def open(cls, client: Client, tape: str, settled: int) -> LockstepGate:
@@ -108,8 +119,9 @@ class LockstepGate:
     async def turn(self, actor: str, seq: int) -> None:
         if seq <= self._settled or actor.startswith(FIRST):
             return
-        while await self._permitted[actor].get() != seq:
-            pass  # a permit that was sent twice
+        while seq > self._free.get(actor, 0):
+            if await self._permitted[actor].get() == seq:  # else it was sent twice, or freed what comes before
+                return
 
     async def appended(self, actor: str, seq: int, at: int) -> None:
         if seq > self._settled:
@@ -126,7 +138,10 @@ class LockstepGate:
 
     def _permit_for(self, actor: str) -> Callable[[Msg], Any]:
         async def permitted(message: Msg) -> None:
-            self._permitted[actor].put_nowait(_permit(message.data).seq)
+            permit = _permit(message.data)
+            if permit.free:
+                self._free[actor] = max(self._free.get(actor, 0), permit.seq)
+            self._permitted[actor].put_nowait(permit.seq)
 
         return permitted
 
@@ -144,10 +159,12 @@ class Conductor:
         self._router = Router([Seat(decider) for decider in deciders])
         self._reports: dict[str, Report] = {}
         self._news = asyncio.Event()
+        self._accounts = [decider.actor for decider in deciders if decider.actor.startswith(_ACCOUNT)]
         self.settled = 0
         self.published = 0
         self.awaited = ""
         """The actor without whose report nothing goes on; '' where none is waited for."""
+        self.over = False  # set it, and `play` ends when what is on the tape has been dealt with
 
     async def play(self, market: Market, *, settled: int, progress: Callable[[int], None] | None = None) -> None:
         """Publishes all of `market`, each when the one before has been dealt with; entries up to `settled` have been.
@@ -175,7 +192,7 @@ class Conductor:
 
     async def _publish(self, market: Market) -> int:
         """The sequence of the next market fact, or 0 when there is none left."""
-        for actor, message in market:
+        for actor, message in () if self.over else market:
             seq = await self._feeds.publish(actor, message)
             self.published += 1
             return seq
@@ -183,11 +200,9 @@ class Conductor:
 
     async def _settle(self, entry: Recorded) -> int:
         """Waits until every hearer has dealt with the entry; the sequence of the last decision it caused, or 0."""
-        hearers = [seat.actor for seat in self._router.hearers(entry)]
-        for actor in hearers:
-            await self._until(entry.seq, actor, lambda report: True)
         end = 0
-        for actor in hearers:
+        for actor in [seat.actor for seat in self._router.hearers(entry)]:
+            await self._until(entry.seq, actor, lambda report: True)
             report = self._reports[actor]
             if report.seq == entry.seq and report.wants and not report.at:  # it waits for its permit
                 await self._permit(actor, entry.seq)
@@ -213,9 +228,17 @@ class Conductor:
                     await self._news.wait()
             except TimeoutError:
                 await self._client.publish(_asks(self._line), b"")
+                await self._let_accounts_obey()
                 if report is not None and report.seq == seq and report.wants and not report.at:
                     await self._permit(actor, seq)
             self.awaited = ""
+
+    async def _let_accounts_obey(self) -> None:
+        """Somebody has kept all waiting for a second: with a command on the tape, accounts need not wait any more."""
+        last = await self._tape.last(subjects.COMMAND)
+        if last is not None and last.seq > self.settled:
+            for actor in self._accounts:
+                await self._client.publish(_permits(self._line, actor), _encode(Permit(last.seq, free=True)))
 
     async def _reported(self, message: Msg) -> None:
         speaker = message.subject.rpartition(".")[2]

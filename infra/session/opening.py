@@ -88,13 +88,3 @@ def sole_session(data_dir: Path, tape: str) -> Iterator[None]:
         lock.write(str(os.getpid()))
         lock.flush()
         yield
-
-
-async def last_market_fact(tape: Tape, feeds: list[str]) -> tuple[int, int]:
-    """(sequence, event time) of the newest message of any of the feeds; (0, 0) where there is none."""
-    newest = (0, 0)
-    for feed in feeds:
-        last = await tape.last(feed)
-        if last is not None:
-            newest = max(newest, (last.seq, last.decision.ts))
-    return newest

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, islice
 
 from actors.symbol.rules import STAMP_MAX, STAMP_MIN
-from events.control import FeedClaimed
-from events.decision import Decision
+from events.control import FeedClaimed, QuarantineRetried
+from events.decision import Decision, Recorded
 from events.feed import observed
 from events.tape import LostRace, Tape
 from infra.session.market import Stamped
@@ -107,7 +107,7 @@ async def newest(tape: Tape, feeds: Sequence[str]) -> tuple[int, int, str]:
     """(sequence of the newest message of any feed; event time and feed of the newest to go on from), or (0, 0, '').
 
     Claims are no messages. A stranger's message does not name a time to go on from where the symbol's actor could not
-    take it.
+    take it, nor does one that was retried from quarantine.
     """
     found = [(feed, await place_of(tape, feed)) for feed in feeds]
     ts, feed = max(((ts, feed) for feed, (_, _, ts) in found if ts), default=(0, ""))
@@ -122,13 +122,18 @@ async def place_of(tape: Tape, feed: str) -> tuple[int, int, int]:
     claim = last.decision.facts[-1]
     if isinstance(claim, FeedClaimed):
         return last.seq, claim.at, claim.ts
-    if plausible(last.decision.ts):
+    if tells_time(last):
         return last.seq, last.seq, last.decision.ts
     ts = 0
     async for one in tape.read([f"{feed}.>"]):
-        if plausible(one.decision.ts):
+        if tells_time(one):
             ts = one.decision.ts
     return last.seq, last.seq, ts
+
+
+def tells_time(entry: Recorded) -> bool:
+    """Whether a feed's message says how far the feed has come."""
+    return plausible(entry.decision.ts) and not isinstance(entry.decision.facts[-1], QuarantineRetried)
 
 
 def plausible(ts: int) -> bool:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import ExitStack, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ from infra.session.player import Feeds, Player, after, begun, newest
 from infra.session.projecting import spawn_projector
 from infra.session.quickstart import start_dashboard
 from infra.session.starting import RayStart, alone
+from infra.session.stopping import resume
 from infra.session.tasks import ended, finished
 from infra.session.watch import Limits, Process, Watch
 from infra.tapes.jetstream import JetStreamTape
@@ -88,6 +89,7 @@ class Session:
         self.watch = Watch(tape, limits, self._stalled)
         lease.describe = self._described
         self._serving: asyncio.Future[None] | None = None
+        self._conductor: Conductor | None = None
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def play(self, source: Source, duration_s: float | None = None) -> str:
@@ -116,7 +118,7 @@ class Session:
         stream = await asyncio.to_thread(begun, source.stream(ts, feed))
         self.start(max(0, settled - 1) if source.lockstep else None)
         if source.lockstep:
-            conductor = Conductor(self.tape.client, self.tape, self.deciders, feeds)
+            conductor = self._conductor = Conductor(self.tape.client, self.tape, self.deciders, feeds)
             self.watch.awaited = lambda: conductor.awaited
             playing = conductor.play(unstamped(stream), settled=max(0, settled - 1), progress=self._count)
         else:
@@ -144,6 +146,10 @@ class Session:
             self.ended = "signal"
             raise
         finally:
+            if self._conductor is not None and not self._failed.done() and not ray.done() and not lost.done():
+                # What is on the tape is dealt with in its order, if nobody hangs.
+                self._conductor.over = True
+                await asyncio.wait((play,), timeout=DRAIN_S)
             await asyncio.gather(ended(play), ended(stop), ended(lost), ended(ray))
 
     def _count(self, published: int) -> None:
@@ -257,11 +263,16 @@ class Session:
             if any(isinstance(fact, StopSession) for fact in entry.decision.facts):
                 return
 
-    async def drain(self) -> None:
-        """Waits, for a bounded time, until all is `settled`."""
+    def commands(self) -> AbstractAsyncContextManager[JetStreamTape]:
+        """The tape as one who commands."""
+        return opened(self.config, self.endpoints, "operator")
+
+    async def drain(self) -> bool:
+        """Waits, for a bounded time, until all is `settled`; whether it is."""
         deadline = asyncio.get_running_loop().time() + DRAIN_S
-        while asyncio.get_running_loop().time() < deadline and not await self.settled():  # noqa: ASYNC110
+        while not (settled := await self.settled()) and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
+        return settled
 
     async def settled(self) -> bool:
         """Whether every actor has dealt with its inbox, and the projections with the tape."""
@@ -325,6 +336,8 @@ async def session(
                 await record_plan(tape, plan, time.time_ns() // 1000)
                 patience = Patience(config.session.silent_s, config.session.gone_s)
                 lease = await acquire(tape, tape.client, standby=standby, say=say, patience=patience)
+                async with opened(config, endpoints, "operator") as commands:
+                    await resume(commands, plan.symbols)
                 # Before Ray is there, which takes seconds: who asks for an end meanwhile is heard.
                 found = Session(config, plan, endpoints, tape, feeds, lease, await tape.end())
                 async with _opened(found, ray):

@@ -12,7 +12,8 @@ import msgspec
 import nats.errors
 
 from events import subjects
-from events.codec import Codec
+from events.codec import Codec, unreadable
+from events.control import CUT, Quarantined
 from events.decision import Decision, Recorded
 from events.tape import EVERYTHING, HistoryLost, LostRace, TapeError
 
@@ -32,6 +33,7 @@ _PATIENCE_S = 60.0  # restarting a server with a large store, or electing leader
 _ACK_S = 5.0  # an ack takes 0.2 ms (R1) to some ms (R3); far beyond that it is lost or its server is
 _PAUSE_S = 0.02  # between attempts: longer than another writer's append is in flight
 STALE_S = 20.0  # a leader of three that is cut off answers with its old state until it notices, after 10 s and more
+REFUSED = "market.*.*.quarantined"
 
 
 class _Error(msgspec.Struct):
@@ -92,6 +94,8 @@ class JetStreamTape:
         self._bus = bus
         self._reading: Bus | None = None
         self._opening = asyncio.Lock()
+        self._refused: dict[int, str] | None = None
+        self._learning = asyncio.Lock()
         self._patience_s, self._ack_s = patience_s, ack_s
         self._codec = Codec()
         # The stream forgets an id after two minutes; a gateway that sends the same content again after that is
@@ -286,7 +290,10 @@ class JetStreamTape:
         )
 
     def _made(self, seq: int, actor: str, message: Delivery, appended_at: int) -> Recorded:
-        decision = self._codec.decode_or_unreadable(message.subject, message.data)
+        if self._refused and seq in self._refused:
+            decision = unreadable(message.subject, self._refused[seq], message.data)
+        else:
+            decision = self._codec.decode_or_unreadable(message.subject, message.data)
         if seq <= self._stream.restored:
             appended_at = known_at_of(message.headers, appended_at)
         return Recorded(seq, actor, decision, appended_at, epoch_of(message.headers))
@@ -315,11 +322,13 @@ class JetStreamTape:
 
     async def read(self, patterns: Sequence[str] = EVERYTHING, *, after: int = 0) -> AsyncIterator[Recorded]:
         """As the port says. Where filters leave the end out, it takes 0.1 s longer to be sure that there is no more."""
+        await self._learn_refused()
         async for entry in self._entries(patterns, after, await self.end()):
             yield entry
 
     async def follow(self, patterns: Sequence[str] = EVERYTHING, *, after: int = 0) -> AsyncIterator[Recorded]:
         """As the port says. Outlives restarts of the server and waits for it as long as it takes."""
+        await self._learn_refused()
         async for entry in self._entries(patterns, after, None):
             yield entry
 
@@ -333,6 +342,20 @@ class JetStreamTape:
         reader = Reader(await self._reading_bus(), self.name, made, patterns, after=after, until=until)
         async for message in reader.entries():
             yield message
+
+    async def _learn_refused(self) -> None:
+        """What a symbol's actor could not read stays unreadable, whatever codecs have learnt since: who reads the tape
+        again must hear what was heard then. A retry says it anew."""
+        async with self._learning:
+            if self._refused is not None:
+                return
+            refused: dict[int, str] = {}
+            if end := await self.last_match(REFUSED):
+                async for entry in self._entries((REFUSED,), 0, end):
+                    fact = entry.decision.facts[0]
+                    if isinstance(fact, Quarantined) and fact.reason == "unreadable":
+                        refused[entry.decision.cause] = fact.detail.partition(CUT)[0]
+            self._refused = refused
 
     async def _entries(self, patterns: Sequence[str], after: int, until: int | None) -> AsyncIterator[Recorded]:
         bus = await self._reading_bus()

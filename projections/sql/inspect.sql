@@ -5,6 +5,7 @@ SET search_path TO tickertape;
 SELECT tape, seq, version FROM checkpoints;
 SELECT * FROM parked ORDER BY seq DESC LIMIT 20;
 SELECT kind, source, reason, detail, encode(raw, 'escape') FROM quarantine ORDER BY seq DESC LIMIT 20;
+SELECT seq, n, source, reason, detail FROM quarantine_items WHERE status = 'open' ORDER BY seq DESC LIMIT 20;
 
 -- Which markets are behind, or have holes?
 SELECT * FROM sync_status ORDER BY open_gaps DESC, last_ts;

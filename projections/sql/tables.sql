@@ -40,6 +40,12 @@ CREATE TABLE quarantine (
 );
 COMMENT ON TABLE quarantine IS 'kind: quarantined (an actor said so) or unreadable (bytes on the tape that are no fact)';
 
+CREATE TABLE quarantine_steps (
+    seq int8, n int4, item_seq int8 NOT NULL, item_n int4 NOT NULL, step text NOT NULL, ts timestamptz NOT NULL,
+    issued_by text NOT NULL, reason text NOT NULL, known_at timestamptz NOT NULL, PRIMARY KEY (seq, n)
+);
+COMMENT ON TABLE quarantine_steps IS 'step: retried or dropped; item_seq and item_n are the key in quarantine';
+
 CREATE TABLE bots (
     bot text, account text, venue text, symbol text, timeframe text, state text, reason text, strategy text,
     version int4, params jsonb, target float8, position numeric, average numeric, started_ts timestamptz,

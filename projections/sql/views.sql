@@ -57,3 +57,12 @@ SELECT e.account, ((e.bucket - interval '1 microsecond') AT TIME ZONE 'UTC')::da
     e.equity - coalesce(lag(e.equity) OVER (PARTITION BY e.account ORDER BY e.bucket), a.initial) AS pnl,
     e.low, e.high, e.max_drawdown
 FROM equity_1d_cagg e JOIN accounts a USING (account);
+
+-- What sits in quarantine and what has become of it: open, retried or dropped; the first step counts.
+CREATE VIEW quarantine_items AS
+SELECT q.seq, q.n, q.kind, q.source, q.ts, q.reason, q.detail, q.known_at, coalesce(s.step, 'open') AS status,
+    s.seq AS step_seq, s.issued_by, s.reason AS step_reason
+FROM quarantine q
+LEFT JOIN LATERAL (
+    SELECT * FROM quarantine_steps WHERE item_seq = q.seq AND item_n = q.n ORDER BY seq LIMIT 1
+) s ON true;

@@ -186,7 +186,7 @@ def test_paused_it_learns_and_says_nothing_until_it_is_resumed(name: str) -> Non
 def test_commands_to_other_bots_are_not_heard() -> None:
     bench = Bench()
     assert bench.tell(subjects.COMMAND, PauseBot("other", MINUTE, "me", "")) == ()
-    assert bench.tell(subjects.COMMAND, StopSession(MINUTE, "me", "")) == ()
+    assert bench.tell(subjects.COMMAND, StopSession(MINUTE, "me", "", "leave")) == ()
     assert bench.wants(1, 1) == [1]
 
 
@@ -275,7 +275,7 @@ MESSAGES: list[tuple[str, tuple[Fact, ...]]] = [
         for name in ("*", "b", "other")
     ),
     (subjects.COMMAND, (Unreadable("t.x", "not JSON", b"{"),)),
-    (subjects.COMMAND, (StopSession(MINUTE, "me", ""),)),
+    (subjects.COMMAND, (StopSession(MINUTE, "me", "", "cancel"),)),
 ]
 histories = st.lists(st.sampled_from(MESSAGES), max_size=30)
 

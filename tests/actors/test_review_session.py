@@ -25,9 +25,9 @@ def opened(tape: MemoryTape) -> Session:
 
 async def test_an_end_that_was_asked_for_before_playing_began_is_heard() -> None:
     tape = MemoryTape()
-    tape.put(subjects.COMMAND, command(StopSession(1, "me", "of an earlier session"), 1), expected=0)
+    tape.put(subjects.COMMAND, command(StopSession(1, "me", "of an earlier session", "leave"), 1), expected=0)
     live = opened(tape)
-    tape.put(subjects.COMMAND, command(StopSession(2, "me", "of this one"), 2), expected=1)
+    tape.put(subjects.COMMAND, command(StopSession(2, "me", "of this one", "leave"), 2), expected=1)
     forever = asyncio.Event().wait()
     # 30 s: far beyond the few turns of the loop that it takes; reached only where the command is not heard.
     assert await live._until_the_end(forever, 30.0, False) == "stop"

@@ -74,7 +74,7 @@ class Cli:
         environment = {**os.environ, "COLUMNS": "160", "PYTHONPATH": str(ROOT)}
         environment.pop("FORCE_COLOR", None)
         done = subprocess.run(
-            [sys.executable, "-m", "infra.cli", str(words[0]), *given, *map(str, words[1:])],
+            [sys.executable, "-m", "infra.cli", *map(str, words), *given],
             cwd=self.folder, env=environment, capture_output=True, text=True, check=False,
             timeout=120,  # a command takes some seconds; far beyond that it hangs
         )  # fmt: skip

@@ -8,12 +8,13 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
+from actors.account.book import LEVELS
 from actors.plan import AccountPlan, BotPlan, Fees, FillModel, Limits, Plan, Sizing, SymbolPlan
 from actors.roster import deciders
 from actors.ticks import Ticks
 from actors.tickstretch import TradeStretch
 from events import subjects
-from events.control import PauseBot, ReleaseTrading, RestrictTrading, ResumeBot
+from events.control import PauseBot, ReleaseTrading, RestrictTrading, ResumeBot, SessionResumed, StopSession
 from events.fact import Fact
 from events.feed import observed
 from events.market import FeedHeartbeat, FeedInterrupted, FeedOpened
@@ -177,7 +178,10 @@ def test_plain_trading_is_told_in_stretches() -> None:
     strategy=st.sampled_from([DICE, TICKING]),
     plain=st.booleans(),
     empty=st.sampled_from(["flat", "omit"]),
-    kinds=st.lists(st.sampled_from(["beat", "break", "open", "pause", "resume", "flatten", "release"]), max_size=8),
+    kinds=st.lists(
+        st.sampled_from(["beat", "break", "open", "pause", "resume", "stop", "go on", "release", *LEVELS[1:]]),
+        max_size=8,
+    ),
 )
 def test_what_is_said_between_windows(seed: int, strategy: str, plain: bool, empty: str, kinds: list[str]) -> None:
     """Heartbeats, breaks of the stream, and commands."""
@@ -205,8 +209,10 @@ def between(kind: str, ts: int) -> Fact:
         "open": FeedOpened("sim", "S0-USD", ts, ts),
         "pause": PauseBot("*", ts, "operator", ""),
         "resume": ResumeBot("*", ts, "operator", ""),
-        "flatten": RestrictTrading("*", ts, "operator", "flatten", ""),
+        "stop": StopSession(ts, "operator", "", "cancel"),
+        "go on": SessionResumed(ts, "operator"),
         "release": ReleaseTrading("*", ts, "operator", ""),
+        **{level: RestrictTrading("*", ts, "operator", level, "") for level in LEVELS[1:]},
     }
     return facts[kind]
 

@@ -157,7 +157,10 @@ class History:
             case 3:
                 self.put("account.main", c.TradingReleased("main", self.ts, "over"))
             case 4:
-                self.put("quarantine.import", c.Quarantined("import", self.ts, "nan", "row 7", b"\x00\xffraw"))
+                raw = c.Quarantined("import", self.ts, "nan", "row 7", b"\x00\xffraw")
+                at = self.put("quarantine.import", raw)
+                if self.chance.random() < 0.5:
+                    self.put("quarantine.operator", c.QuarantineDropped(at, 0, self.ts, "me", "gone"))
             case 5:
                 self.put(f"feed.sim.{symbol}", c.Unreadable(f"main.feed.sim.{symbol}.candle", "no JSON", b"\xff{"))
             case 6:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from actors.account.book import LEVELS
+from events.control import PauseBot, ReleaseTrading, RestrictTrading, ResumeBot, TradingRestricted
 from tests.simulation.clock import run
-from tests.simulation.scenario import audited, market, plan, seeds
+from tests.simulation.scenario import audited, finished, market, plan, seeds
 from tests.simulation.world import World
 
 
@@ -21,3 +23,23 @@ def test_the_simulation_would_see_a_doubled_decision() -> None:
     world.tape.put(decided.actor, decided.decision, expected=newest.seq, epoch=newest.epoch + 1)
     with pytest.raises(AssertionError, match="nothing follows"):
         audited(world)
+
+
+def test_an_operator_is_obeyed_amid_faults_and_every_decision_follows_from_the_tape() -> None:
+    """Answers to commands wait for no permit, and an account's answers before them neither: never a lost turn."""
+    for seed in range(20):
+        told = [RestrictTrading("*", ts, "me", level, "") for ts, level in enumerate(LEVELS[1:])]
+        told = [
+            told[0],
+            PauseBot("*", 1, "me", ""),
+            ReleaseTrading("*", 5, "me", ""),
+            *told[1:],
+            ResumeBot("*", 6, "me", ""),
+        ]
+        world = World(plan(), market(seed), seed, commands=told)
+        run(finished(world, lockstep=True))
+        audited(world)
+        answers = [f for e in world.tape.entries for f in e.decision.facts if isinstance(f, TradingRestricted)]
+        given = sum(isinstance(f, RestrictTrading) for e in world.tape.entries for f in e.decision.facts)
+        assert len(answers) == given
+        assert given > 0

@@ -21,6 +21,8 @@ from actors.shell import Host
 from events import subjects
 from events.decision import Decision, Recorded
 from events.digest import Digest, digest
+from events.fact import Fact
+from events.feed import command
 from events.memory import MemoryTape
 from events.tape import EVERYTHING, LostRace
 from infra.session.lockstep import Conductor, LockstepGate
@@ -145,10 +147,10 @@ class Line:
 
 
 class World:
-    """One seeded run. `play` returns the tape when all of the market has been dealt with."""
+    """One seeded run. `play` returns the tape when all of the market has been dealt with; `commands` come amid it."""
 
-    def __init__(self, plan: Plan, market: Market, seed: int, faults: int = 40) -> None:
-        self.plan, self.market = plan, market
+    def __init__(self, plan: Plan, market: Market, seed: int, faults: int = 40, commands: Sequence[Fact] = ()) -> None:
+        self.plan, self.market, self.commands = plan, market, [*commands]
         self.faults = Faults(Random(seed), faults)
         self.tape = MemoryTape()
         self.processes: list[asyncio.Task[None]] = []
@@ -163,10 +165,11 @@ class World:
                 for group in self._groups(every)
             ]
             conducting = asyncio.ensure_future(self._conduct(bus, every, settled, lockstep))
+            operating = asyncio.ensure_future(self._operate())
             done = await self._until_done_or_killed(conducting)
-            for task in (conducting, *hosts, *self.processes):
+            for task in (conducting, operating, *hosts, *self.processes):
                 task.cancel()
-            await asyncio.gather(conducting, *hosts, *self.processes, return_exceptions=True)
+            await asyncio.gather(conducting, operating, *hosts, *self.processes, return_exceptions=True)
             self.processes.clear()
             if done:
                 return self.tape
@@ -179,6 +182,13 @@ class World:
                 return True
             if self.faults.strike(0.05, "everything was killed"):
                 return False
+
+    async def _operate(self) -> None:
+        """An operator at the worst of moments."""
+        while self.commands:
+            await asyncio.sleep(self.faults.chance.choice((0.001, 0.05, 0.5)))
+            message, last = command(self.commands.pop(0), 0), await self.tape.last(subjects.COMMAND)
+            await self.tape.append(subjects.COMMAND, message, expected=last.seq if last else 0)
 
     async def _conduct(self, bus: Bus, every: Sequence[Decider[Any]], settled: int, lockstep: bool) -> None:
         line, rest = Line(self.tape, self.faults, mortal=False), self._rest()
