@@ -28,7 +28,7 @@ async def commanding(config: Config, role: str = "operator") -> AsyncIterator[tu
             at = await _bus(config, stack)
             tape = await stack.enter_async_context(tape_of(config, at, role))
         except (TapeError, ServiceError) as error:
-            raise Failure(f"NOT COMMANDED: {error}{_instead(config)}", Exit.NO_SERVICE) from error
+            raise Failure(f"NOT COMMANDED: {str(error).rstrip('?.')}. {_instead(config)}", Exit.NO_SERVICE) from error
         yield tape, at
 
 
@@ -52,7 +52,8 @@ def _instead(config: Config) -> str:
     """What is left to do without a bus, over which alone anything is decided."""
     pid = session_pid(config)
     ending = f"; to be sure that nothing goes on when it is back, end the session: kill {pid}" if pid else ""
+    log = "" if config.services.nats_url else f" (its log is in {Path(config.data_dir) / 'nats'})"
     return (
-        f". Without its bus no actor decides anything, so nothing new is ordered{ending}. Say it again as soon as the "
-        f"bus is back (its log: {Path(config.data_dir) / 'nats'})"
+        f"Without its bus no actor decides anything, so nothing new is ordered{ending}. Say it again as soon as the "
+        f"bus is back{log}"
     )

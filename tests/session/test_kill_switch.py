@@ -69,8 +69,8 @@ class Case(msgspec.Struct):
         return self.cli("stop", "--trading", level, "--wait", wait, "--json")
 
     async def facts(self, *patterns: str, after: int = 0) -> list[tuple[Recorded, Fact]]:
-        running = discovery.read(self.cli.data_dir.resolve())
-        assert running is not None
+        while (running := discovery.read(self.cli.data_dir.resolve())) is None:  # noqa: ASYNC110
+            await asyncio.sleep(0.1)  # its owner is starting a server again, and says so when it is there
         at = running.endpoints
         tape = await JetStreamTape.connect(at.nats, "kill", create=False, access=at.access("viewer"))
         try:
