@@ -183,7 +183,14 @@ class JetStreamTape:
         loud_at = loop.time() + self._ack_s
         stale_until = loop.time() + STALE_S
         while True:
-            on_stream = await self._on_stream(actor, expected)
+            on_stream = expected
+            if await self._dropped(expected):
+                last = await self.last(actor)
+                if last is not None and (last.decision.key, last.epoch) == (decision.key, epoch):
+                    return last.seq
+                if (found := last.seq if last is not None else 0) != expected:
+                    raise LostRace(actor, expected, found)
+                on_stream = 0
             headers = f"{opening}Nats-Expected-Last-Subject-Sequence: {on_stream}\r\n{guard}".encode()
             seq, trouble = await self._send(subject, body, headers)
             if seq:
@@ -206,17 +213,11 @@ class JetStreamTape:
                 raise OutcomeUnknown(f"{actor}: no append in {self._patience_s:g} s; the last answer was: {trouble}")
             await asyncio.sleep(_PAUSE_S)
 
-    async def _on_stream(self, actor: str, expected: int) -> int:
-        """What the stream knows as the actor's last sequence where that is `expected` on the tape. Raises LostRace."""
-        if expected >= self._stream.first:
-            return expected
-        if self._stream.first == 1:
-            return 0
-        last = await (await self._the_past()).last(actor)
-        found = last.seq if last is not None else 0
-        if found != expected:
-            raise LostRace(actor, expected, found)
-        return 0
+    async def _dropped(self, expected: int) -> bool:
+        """Whether the stream no longer holds an actor's last message, so that it knows of none."""
+        if expected == 0:
+            await self.look()  # once in an actor's life: all that it ever wrote may have been dropped since
+        return expected < self._stream.first and self._stream.first > 1
 
     async def _send(self, subject: str, body: bytes, headers: bytes) -> tuple[int, str]:
         """(sequence of a fresh append, or 0; what happened instead)."""
