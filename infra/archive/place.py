@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -85,13 +85,13 @@ class Place:
     @contextmanager
     def fetched(self, part: Part) -> Iterator[tuple[Path, str]]:
         """(a local file with what stands there for the part, its BLAKE2b). Raises ArchiveDamaged where none does."""
-        with tempfile.TemporaryDirectory(prefix="tape-archive-") as folder:
+        with ExitStack() as stack:
             if self._local is not None:
                 path = self._local / part.file
                 if not path.is_file():
                     self._missing(part)
             else:
-                path = Path(folder) / part.file
+                path = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tape-archive-"))) / part.file
                 self._download(part, path)
             with self._told(f"read {part.file} of"):
                 hashed = file_hash(path)

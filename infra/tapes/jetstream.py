@@ -317,9 +317,12 @@ class JetStreamTape:
         """What the stream no longer holds. Raises ArchiveError."""
         from infra.archive.past import Past
 
-        if self._past is None or self._past.end < self._stream.first - 1:
-            self._past = await Past.open(self.name, (await self.look()).archive, self._stream.first - 1)
-        return self._past
+        async with self._opening:
+            if self._past is None or self._past.end < self._stream.first - 1:
+                if self._past is not None:
+                    self._past.close()
+                self._past = await Past.open(self.name, (await self.look()).archive, self._stream.first - 1)
+            return self._past
 
     async def read(self, patterns: Sequence[str] = EVERYTHING, *, after: int = 0) -> AsyncIterator[Recorded]:
         """As the port says. Where filters leave the end out, it takes 0.1 s longer to be sure that there is no more."""
