@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from actors.account.book import LEVELS
+from actors.roster import deciders
+from events import subjects
 from events.control import PauseBot, ReleaseTrading, RestrictTrading, ResumeBot, TradingRestricted
+from events.feed import command
 from tests.simulation.clock import run
 from tests.simulation.scenario import audited, finished, market, plan, seeds
-from tests.simulation.world import World
+from tests.simulation.world import Bus, World
 
 
 def test_whatever_happens_the_tape_is_that_of_the_undisturbed_run() -> None:
@@ -43,3 +48,30 @@ def test_an_operator_is_obeyed_amid_faults_and_every_decision_follows_from_the_t
         given = sum(isinstance(f, RestrictTrading) for e in world.tape.entries for f in e.decision.facts)
         assert len(answers) == given
         assert given > 0
+
+
+def test_accounts_obey_while_a_bot_does_not_answer_and_the_market_stands_still() -> None:
+    run(_one_bot_is_silent())
+
+
+async def _one_bot_is_silent() -> None:
+    """The others have decided on what the silent one has not, and the account waits for a turn behind it."""
+    world = World(plan(), market(3), 3, faults=0)
+    bus, names = Bus(world.faults), [decider.actor for decider in deciders(world.plan)]
+    hosts = [asyncio.ensure_future(world._process((name,), bus, 0)) for name in names if name != "bot.two"]
+    conducting = asyncio.ensure_future(world._conduct(bus, deciders(world.plan), 0, True))
+    await asyncio.sleep(60)  # virtual: long after nothing moves any more
+    still = len(world.tape.entries)
+    message = command(RestrictTrading("*", 1, "me", "flatten", ""), 1)
+    asked = await world.tape.append(subjects.COMMAND, message, expected=0)
+    await asyncio.sleep(3)  # virtual: more than the second after which accounts are let go on
+    found = world.tape.entries[still:]
+    assert any(isinstance(fact, TradingRestricted) for one in found for fact in one.decision.facts)
+    assert not [one for one in found if one.actor.startswith("feed.")]
+    assert found[-1].decision.cause == asked
+    hosts.append(asyncio.ensure_future(world._process(("bot.two",), bus, 0)))
+    await asyncio.wait_for(conducting, 3600)
+    for host in hosts:
+        host.cancel()
+    await asyncio.gather(*hosts, return_exceptions=True)
+    audited(world)
