@@ -15,10 +15,15 @@ class Seat:
 
     `version` is the sequence of the actor's last message; `at` that of the last entry it has dealt with; `stood_at`
     that of the decision which that entry had caused before (0: none had). `since` is the sequence of the claim with
-    which the version that claimed last (`claimant`) took over from another one; 0 where there was no other.
+    which the version that claimed last (`claimant`) took over from another one; 0 where there was no other. `said` is
+    the id of the actor's last message; `answered` the cause and the sequence of the newest of its decisions among those
+    that entries up to `at` caused.
     """
 
-    __slots__ = ("actor", "at", "claimant", "decider", "epoch", "recorded", "since", "state", "stood_at", "version")
+    __slots__ = (
+        "actor", "answered", "at", "claimant", "decider", "epoch", "recorded", "said", "since", "state", "stood_at",
+        "version",
+    )  # fmt: skip
 
     def __init__(self, decider: Decider[Any]) -> None:
         self.decider = decider
@@ -30,23 +35,32 @@ class Seat:
         self.epoch = 0
         self.claimant = ""
         self.since = 0
+        self.said = ""
+        self.answered = (0, 0)
         self.recorded: deque[Recorded] = deque()
 
     def recall(self, own: Recorded) -> None:
         """Takes note of a message this actor has put on the tape before."""
-        self.version = own.seq
+        self.version, self.said = own.seq, own.decision.id
         self.epoch = max(self.epoch, own.epoch)
-        if own.decision.by:
+        if own.decision.by and own.decision.cause > self.at:
             self.recorded.append(own)
         elif isinstance(first := own.decision.facts[0], ActorClaimed):
-            self.claimed(own.seq, first.version)
+            self._claimed(own.seq, first.version)
 
-    def claimed(self, seq: int, version: str) -> None:
+    def _claimed(self, seq: int, version: str) -> None:
         """A claim stands at `seq`. What another version has decided stays; what it has not, this one never does."""
-        self.version = seq
         if self.claimant and version and version != self.claimant:
             self.since = seq
         self.claimant = version or self.claimant
+
+    def appended(self, decision: Decision, seq: int) -> None:
+        """Takes note of a message that it has just put on the tape."""
+        self.version, self.said = seq, decision.id
+        if decision.by:
+            self.answered = (decision.cause, seq)
+        elif isinstance(first := decision.facts[0], ActorClaimed):
+            self._claimed(seq, first.version)
 
     def react(self, entry: Recorded) -> Decision | None:
         """Deals with an entry. A decision that stands on the tape already is taken, and nothing is returned."""
@@ -69,7 +83,10 @@ class Seat:
         except Exception as error:
             raise Poison(self.actor, entry.seq, f"{type(error).__name__}: {error}") from error
         self.at = entry.seq
-        self.stood_at = known.seq if known is not None else 0
+        self.stood_at = 0
+        if known is not None:
+            self.stood_at = known.seq
+            self.answered = (entry.seq, known.seq)
         return derived(self.actor, entry, facts) if facts and known is None else None
 
     def _take_unheard(self, entry: Recorded) -> None:

@@ -42,8 +42,14 @@ class MemoryTape:
     async def last(self, actor: str) -> Recorded | None:
         return self._last.get(actor)
 
+    async def entry(self, seq: int) -> Recorded | None:
+        return self.entries[seq - 1] if 0 < seq <= len(self.entries) else None
+
     async def end(self) -> int:
         return len(self.entries)
+
+    async def last_match(self, pattern: str) -> int:
+        return next((entry.seq for entry in reversed(self.entries) if _wanted((pattern,), entry)), 0)
 
     async def read(self, patterns: Sequence[str] = EVERYTHING, *, after: int = 0) -> AsyncIterator[Recorded]:
         for place in range(after, len(self.entries)):

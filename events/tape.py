@@ -65,8 +65,14 @@ class Tape(Protocol):
     async def last(self, actor: str) -> Recorded | None:
         """The actor's last message, read your own writes."""
 
+    async def entry(self, seq: int) -> Recorded | None:
+        """The message at a sequence, read your own writes; None where there is none."""
+
     async def end(self) -> int:
         """The sequence of the newest message, 0 where there is none."""
+
+    async def last_match(self, pattern: str) -> int:
+        """The sequence of the newest message under a pattern, read your own writes; 0 where there is none."""
 
     def read(self, patterns: Sequence[str] = EVERYTHING, *, after: int = 0) -> AsyncIterator[Recorded]:
         """What is stored now, in order, once each."""

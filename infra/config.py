@@ -6,7 +6,7 @@ import difflib
 import re
 import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import inspect
@@ -29,6 +29,8 @@ class SessionSettings(Plain, frozen=True, kw_only=True):
     Another session takes this one for gone when it has not answered for `silent_s` seconds, or has had no connection to
     the bus for `gone_s`, while the bus answered. A process that has work and has not moved for `stall_s` seconds is
     started again, up to `stalls_max` times at the same place of the tape; then the actor that hangs is left out.
+    `recoveries`: how many processes of a machine may read far back at the same time. `passivate_s`: actors that heard
+    nothing for so long have no state in memory until they hear something; 0: never.
 
     `orders_at_stop`: what a clean end does with working entries, `leave` or `cancel`. Left alone they are there at the
     next start, and a stop changes no decision; cancel them where they could fill with nobody at work. Stops, targets
@@ -40,6 +42,8 @@ class SessionSettings(Plain, frozen=True, kw_only=True):
     gone_s: float = 3.0
     stall_s: float = 30.0
     stalls_max: int = 3
+    recoveries: Annotated[int, msgspec.Meta(ge=1)] = 2
+    passivate_s: Annotated[float, msgspec.Meta(ge=0)] = 0.0
     dashboard: bool = True
     dashboard_port: int = 8265
     orders_at_stop: Literal["leave", "cancel"] = "leave"

@@ -18,7 +18,7 @@ from ray.exceptions import RayActorError, RayError, RayTaskError
 from actors.decider import Decider, Poison
 from actors.plan import Plan
 from actors.roster import BadPlan, deciders
-from actors.shell import Connect, Worker, sleep_before_retry
+from actors.shell import Connect, Keep, Worker, sleep_before_retry
 from actors.strategies import UnknownStrategy
 from events import subjects
 from events.tape import LostRace, TapeDamaged
@@ -137,12 +137,12 @@ async def until_lost() -> None:
     raise RayLost(f"Ray has lost its {' and '.join(ended)}")
 
 
-def spawn(plan: Plan, names: Sequence[str], label: str, connect: Connect) -> Any:
+def spawn(plan: Plan, names: Sequence[str], label: str, connect: Connect, keep: Keep | None = None) -> Any:
     """One process with the named actors; `run` is not called yet."""
     return (
         ray.remote(**WATCHED)(Worker)
         .options(name=label, num_cpus=0, max_restarts=-1, max_task_retries=0)
-        .remote(partial(some_deciders, packed(part(plan, names)), tuple(names)), connect)
+        .remote(partial(some_deciders, packed(part(plan, names)), tuple(names)), connect, keep)
     )
 
 

@@ -96,9 +96,19 @@ class FileTape:
         place = self._log.last.get(actor)
         return None if place is None else self._entry(self._log.at(place))
 
+    async def entry(self, seq: int) -> Recorded | None:
+        self._log.refresh()
+        if not 0 < seq <= self._log.end:
+            return None
+        return next(self._entry(one) for one in self._log.records(self._log.cursor(seq - 1), seq) if one.seq == seq)
+
     async def end(self) -> int:
         self._log.refresh()
         return self._log.end
+
+    async def last_match(self, pattern: str) -> int:
+        """As the port says; it reads the whole tape."""
+        return max((entry.seq for entry in self.scan([pattern])), default=0)
 
     def scan(self, patterns: Sequence[str] = EVERYTHING, *, after: int = 0) -> Iterator[Recorded]:
         """`read` without a loop to await on."""

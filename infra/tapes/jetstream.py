@@ -268,6 +268,19 @@ class JetStreamTape:
             return int(message["seq"])
         return 0 if await self._begins() == 1 else await (await self._the_past()).last_match(pattern)
 
+    async def entry(self, seq: int) -> Recorded | None:
+        """The message at a sequence, answered by the stream's leader."""
+        if seq < 1:  # the server takes 0 for a question without a sequence
+            return None
+        message = await self._message({"seq": seq})
+        if message is not None:
+            return self._recorded(message)
+        if seq >= await self._begins():
+            return None
+        async for archived in (await self._the_past()).read(after=seq - 1, until=seq):
+            return archived
+        return None
+
     async def _newest(self, subject: str) -> dict[str, Any] | None:
         """The newest message under a subject that the stream still holds."""
         return await self._message({"last_by_subj": subject})

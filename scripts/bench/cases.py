@@ -15,7 +15,7 @@ from scripts.bench.work import ROOT, Oracle, Sample, Work
 LONG_PAIR = ("--fast", "45", "--slow", "90", "--flat")
 """About 100 thousand orders in ten million rows, which are read piece by piece while they are played."""
 
-SUBJECTS = ("trades", "storage", "projection", "live", "packing", "startup", "archive")
+SUBJECTS = ("trades", "storage", "projection", "live", "packing", "startup", "archive", "recovery")
 """Modules of this package that measure by themselves and print one object of figures."""
 
 SWEEP = {ETH.name: Oracle(124_591, -6_394.9524), XAU.name: Oracle(1_038_323, -29_520.3352)}

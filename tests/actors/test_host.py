@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from actors.decider import Decider, Poison
 from actors.lockstep import Lockstep
 from actors.plan import AccountPlan, BotPlan, Plan, SymbolPlan
+from actors.recall import recall
 from actors.roster import deciders
 from actors.shell import Host
 from actors.strategies import Position, Strategy, Target
@@ -167,7 +169,7 @@ async def test_a_claim_in_between_is_read_up_on() -> None:
     await settled(tape, Host(only(MARKET), tape))
     candle = made_by(tape, MARKET)[0]
     host = Host(only(BOT), tape)
-    await host._recall()
+    await recall(host.seats, {}, tape, partial(asyncio.sleep, 0))
     sitting = Host(only(BOT), tape)
     await settled(tape, sitting)
     assert sitting.decided == 1
@@ -207,7 +209,6 @@ async def test_an_entry_delivered_twice_is_dealt_with_once() -> None:
     tape = MemoryTape()
     put(tape, FEED, message(1))
     host = Host(only(MARKET), tape)
-    await host._recall()
     await host._claim(host.seats[0])
     async with asyncio.TaskGroup() as appends:
         for _ in range(2):

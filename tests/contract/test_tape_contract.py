@@ -42,6 +42,17 @@ async def test_append_returns_consecutive_sequences_and_keeps_what_was_given(tap
     assert await tape.last("bot.em") is None
 
 
+async def test_a_message_is_found_by_its_place_and_the_newest_by_a_pattern(tape: Tape) -> None:
+    await fill(tape, [BTC, EMA, BTC], 3)
+    stored = await all_of(tape.read())
+    assert [await tape.entry(entry.seq) for entry in stored] == stored
+    assert await tape.entry(0) is None
+    assert await tape.entry(len(stored) + 1) is None
+    newest = {pattern: await tape.last_match(pattern) for pattern in (f"{BTC}.>", "bot.*.*", ">", "account.>")}
+    of_btc, of_bots = ([e.seq for e in stored if e.actor == actor] for actor in (BTC, EMA))
+    assert newest == {f"{BTC}.>": of_btc[-1], "bot.*.*": of_bots[-1], ">": stored[-1].seq, "account.>": 0}
+
+
 async def test_known_at_does_not_go_back(tape: Tape) -> None:
     await fill(tape, [BTC], 20)
     stamps = [entry.known_at for entry in await all_of(tape.read())]

@@ -144,6 +144,7 @@ def test_an_unknown_key_that_is_near_nothing_gets_the_list() -> None:
     ("place", "value", "said"),
     [
         ("tape", 7, "Expected `str`, got `int`, at `tape`"),
+        ("session.recoveries", 0, "Expected `int` >= 1, at `session.recoveries`"),
         ("session.processes", "many", "Expected `int`, got `str`, at `session.processes`"),
         ("bots", {}, "Expected `array`, got `object`, at `bots`"),
         ("bots.0", "ema", "Expected `object`, got `str`, at `bots[0]`"),

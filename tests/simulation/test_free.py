@@ -6,4 +6,6 @@ from tests.simulation.scenario import seeds
 
 
 def test_whatever_happens_every_decision_is_there_once_and_follows_from_the_tape() -> None:
-    assert {"died before", "died after", "everything was", "called market.sim.A"} <= set(seeds(lockstep=False))
+    assert {"died before", "died after", "everything was", "called market.sim.A", "snapshots used"} <= set(
+        seeds(lockstep=False)
+    )

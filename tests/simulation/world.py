@@ -18,6 +18,8 @@ from actors.lockstep import Lockstep
 from actors.plan import Plan
 from actors.roster import deciders
 from actors.shell import Host
+from actors.snapshot import Place, Snapshot, packed, unpacked
+from actors.upkeep import SnapshotGone, Upkeep
 from events import subjects
 from events.decision import Decision, Recorded
 from events.digest import Digest, digest
@@ -28,6 +30,8 @@ from events.tape import EVERYTHING, LostRace
 from infra.session.lockstep import Conductor, LockstepGate
 
 Market = list[tuple[str, Decision]]
+
+RESTS_S = 1.0  # of virtual time, in which some entries go by: actors rest, and are woken, many times in a run
 
 
 class Crash(Exception):
@@ -130,8 +134,14 @@ class Line:
     async def last(self, actor: str) -> Recorded | None:
         return await self._store.last(actor)
 
+    async def entry(self, seq: int) -> Recorded | None:
+        return await self._store.entry(seq)
+
     async def end(self) -> int:
         return await self._store.end()
+
+    async def last_match(self, pattern: str) -> int:
+        return await self._store.last_match(pattern)
 
     def read(self, patterns: Sequence[str] = EVERYTHING, *, after: int = 0) -> AsyncIterator[Recorded]:
         return self._store.read(patterns, after=after)
@@ -146,6 +156,40 @@ class Line:
     async def close(self) -> None: ...
 
 
+class Shelf:
+    """Snapshots in memory that outlive the processes: slow to keep, and now and then lost, or kept by a zombie."""
+
+    def __init__(self, faults: Faults) -> None:
+        self._faults = faults
+        self.kept: dict[str, list[bytes]] = {}
+        self.used = 0
+
+    def key(self, actor: str) -> str:
+        return "key"
+
+    def load(self, actor: str) -> Iterator[Snapshot]:
+        for data in reversed(self.kept.get(actor, [])):
+            if not self._faults.strike(0.02, f"lost a snapshot of {actor}"):
+                self.used += 1
+                yield unpacked(data)
+
+    async def save(self, snapshots: Sequence[Snapshot], moved: Sequence[Place]) -> None:
+        await self._faults.delay()
+        old = [replaced for place in moved if (replaced := self._moved(place)) is not None]
+        for snapshot in (*snapshots, *old):
+            shelf = self.kept.setdefault(snapshot.place.actor, [])
+            shelf.append(packed(snapshot))
+            shelf.sort(key=lambda data: unpacked(data).place.seq)
+            del shelf[:-2]
+
+    def _moved(self, place: Place) -> Snapshot | None:
+        shelf = self.kept.get(place.actor)
+        return Snapshot(place, unpacked(shelf[-1]).body) if shelf else None
+
+    def drop(self, place: Place) -> None:
+        raise AssertionError(f"a snapshot of {place.actor} at {place.seq} did not fit its own tape")
+
+
 class World:
     """One seeded run. `play` returns the tape when all of the market has been dealt with; `commands` come amid it."""
 
@@ -153,6 +197,7 @@ class World:
         self.plan, self.market, self.commands = plan, market, [*commands]
         self.faults = Faults(Random(seed), faults)
         self.tape = MemoryTape()
+        self.shelf = Shelf(self.faults)
         self.processes: list[asyncio.Task[None]] = []
 
     async def play(self, *, lockstep: bool) -> MemoryTape:
@@ -227,7 +272,11 @@ class World:
                     break  # a zombie: it goes on beside its successor until it loses a race
                 if self.faults.strike(0.03, f"killed {group[0]}"):
                     process.cancel()
-            if done and not process.cancelled() and not isinstance(process.exception(), Crash | LostRace):
+            if (
+                done
+                and not process.cancelled()
+                and not isinstance(process.exception(), Crash | LostRace | SnapshotGone)
+            ):
                 process.result()
             await self.faults.delay()
 
@@ -236,7 +285,7 @@ class World:
         gate = None if settled is None else await LockstepGate.open(client, self.tape.name, settled)  # type: ignore[arg-type]
         mine = [decider for decider in deciders(self.plan) if decider.actor in group]
         try:
-            await Host(mine, line, gate).run()
+            await Host(mine, line, gate, Upkeep(self.shelf, passivate_s=RESTS_S)).run()
         finally:
             await client.close()
 
