@@ -8,7 +8,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 
 from actors.seat import Seat
-from actors.snapshot import Place, Snapshots, Unfit, restore
+from actors.snapshot import Place, Snapshots, Unfit, restore, thawed
+from actors.upkeep import SnapshotGone
 from events.decision import Recorded
 from events.tape import Tape
 
@@ -43,6 +44,25 @@ async def _stands_on(tape: Tape, place: Place, last: Recorded) -> bool:
         return False
     own = last if last.seq == place.version else await tape.entry(place.version)
     return own is not None and (own.actor, own.decision.id) == (place.actor, place.said)
+
+
+async def pass_over(seat: Seat, tape: Tape, end: int) -> None:
+    """Where there was nothing to hear up to `end`, the server need not look for it in all that others said."""
+    newest = [await tape.last_match(pattern) for pattern in seat.decider.inbox]
+    if max(newest, default=0) <= seat.at:
+        seat.at = end
+
+
+def wake(seat: Seat, snapshots: Snapshots, seq: int) -> None:
+    """Gives a resting actor its state back, for an entry at `seq` waits for it. Raises SnapshotGone."""
+    for snapshot in snapshots.load(seat.actor):
+        if snapshot.place.version == seat.version and seat.at <= snapshot.place.seq < seq:
+            try:
+                seat.state = thawed(snapshot.body)
+                return
+            except Unfit:
+                continue
+    raise SnapshotGone(f"{seat.actor} rests, and its snapshot is gone: its process starts again from the tape")
 
 
 async def recall(

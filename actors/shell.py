@@ -13,16 +13,15 @@ import socket
 import uuid
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 from actors.decider import Decider, Poison
 from actors.dispatch import Dispatch
 from actors.keeper import PASSIVE, Keeper
-from actors.recall import recall, restored
+from actors.recall import pass_over, recall, restored, wake
 from actors.seat import Seat
-from actors.snapshot import Snapshots, Unfit, thawed
-from actors.upkeep import SnapshotGone, Upkeep
+from actors.snapshot import Snapshots
+from actors.upkeep import Upkeep
 from events.decision import Decision, Recorded
 from events.feed import claimed
 from events.tape import LostRace, Tape
@@ -137,8 +136,8 @@ class Host:
     async def _far(self, restored_ones: Sequence[Seat]) -> bool:
         """Whether it takes long to catch up; then it has a place among those that may."""
         end = await self._tape.end() if self._upkeep != Upkeep() else 0
-        if restored_ones and end - min(seat.at for seat in restored_ones) > LONG:
-            await self._side_by_side(partial(self._pass_over, end), restored_ones)
+        far_back = [seat for seat in restored_ones if end - seat.at > LONG]
+        await self._side_by_side(lambda seat: pass_over(seat, self._tape, end), far_back)
         self._dealt = min((seat.at for seat in self.seats), default=0)
         recoveries = self._upkeep.recoveries
         if recoveries is None or end - self._dealt <= LONG:
@@ -151,13 +150,6 @@ class Host:
     async def _breathe(self) -> None:
         self.moved += 1
         await asyncio.sleep(0)
-
-    async def _pass_over(self, end: int, seat: Seat) -> None:
-        """Where there was nothing to hear up to `end`, the server need not look for it in all that others said."""
-        if end - seat.at > LONG:
-            newest = [await self._tape.last_match(pattern) for pattern in seat.decider.inbox]
-            if max(newest, default=0) <= seat.at:
-                seat.at = end
 
     def _leave(self) -> None:
         if self._upkeep.recoveries is not None:
@@ -226,8 +218,8 @@ class Host:
         for seat in self._dispatch.hearers(entry):
             if entry.seq <= seat.at:
                 continue  # its snapshot holds it
-            if seat.state is PASSIVE:
-                self._wake(seat, entry.seq)
+            if seat.state is PASSIVE and self._upkeep.snapshots is not None:
+                wake(seat, self._upkeep.snapshots, entry.seq)
             self.reacting = seat.actor
             decision = seat.react(entry)
             if decision is not None:
@@ -333,18 +325,6 @@ class Host:
         if self._keeper is not None and self._upkeep.snapshots is not None:
             await self._settled()
             await self._keep_some(self._keeper, self._upkeep.snapshots, every=True)
-
-    def _wake(self, seat: Seat, seq: int) -> None:
-        """At once, for an entry waits for it."""
-        assert self._upkeep.snapshots is not None
-        for snapshot in self._upkeep.snapshots.load(seat.actor):
-            if snapshot.place.version == seat.version and seat.at <= snapshot.place.seq < seq:
-                try:
-                    seat.state = thawed(snapshot.body)
-                    return
-                except Unfit:
-                    continue
-        raise SnapshotGone(f"{seat.actor} rests, and its snapshot is gone: its process starts again from the tape")
 
 
 Connect = Callable[[], Awaitable[tuple[Tape, Gate | None]]]
