@@ -83,6 +83,9 @@ async def standing_on(tape: Tape) -> Standing:
 
 async def check_ours(tape: Tape, epoch: int) -> None:
     """Raises SessionLost where the tape belongs to a later session than that of `epoch`."""
+    last = await tape.last(subjects.SUPERVISOR)
+    if last is None or last.epoch == epoch:
+        return  # one question, however long the tape is
     found = await standing_on(tape)
     if found.claim is not None and found.epoch > epoch:
         raise SessionLost(epoch, told(found.claim))
