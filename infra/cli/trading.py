@@ -181,7 +181,7 @@ async def _fold(tape: JetStreamTape, overview: Overview, after: int) -> None:
 
 async def _caught_up(tape: JetStreamTape, overview: Overview, fold: asyncio.Future[None]) -> None:
     """Until the screen has seen the last decision; feeds are not read, so the last sequence itself may not come."""
-    last = max([own.seq for name in overview.last_of if (own := await tape.last(name)) is not None], default=0)
+    last = max([own.seq for name in [*overview.last_of] if (own := await tape.last(name)) is not None], default=0)
     with suppress(TimeoutError):
         async with asyncio.timeout(_CATCH_UP_S):
             while overview.at < last and not fold.done():  # noqa: ASYNC110 - folding is far from any event

@@ -251,7 +251,7 @@ class JetStreamTape:
 
     async def last(self, actor: str) -> Recorded | None:
         """The actor's last message, answered by the stream's leader."""
-        message = await self._newest(subjects.every(self.name, actor))
+        message = await self._message({"last_by_subj": subjects.every(self.name, actor)})
         if message is not None:
             entry = self._recorded(message)
         elif await self._begins() > 1 and (archived := await (await self._the_past()).last(actor)) is not None:
@@ -263,27 +263,19 @@ class JetStreamTape:
 
     async def last_match(self, pattern: str) -> int:
         """The sequence of the newest message under a pattern, answered by the leader; 0 where there is none."""
-        message = await self._newest(f"{self.name}.{pattern}")
+        message = await self._message({"last_by_subj": f"{self.name}.{pattern}"})
         if message is not None:
             return int(message["seq"])
         return 0 if await self._begins() == 1 else await (await self._the_past()).last_match(pattern)
 
     async def entry(self, seq: int) -> Recorded | None:
         """The message at a sequence, answered by the stream's leader."""
-        if seq < 1:  # the server takes 0 for a question without a sequence
-            return None
-        message = await self._message({"seq": seq})
+        message = await self._message({"seq": seq}) if seq > 0 else None  # 0 would ask for nothing
         if message is not None:
             return self._recorded(message)
-        if seq >= await self._begins():
+        if not 0 < seq < await self._begins():
             return None
-        async for archived in (await self._the_past()).read(after=seq - 1, until=seq):
-            return archived
-        return None
-
-    async def _newest(self, subject: str) -> dict[str, Any] | None:
-        """The newest message under a subject that the stream still holds."""
-        return await self._message({"last_by_subj": subject})
+        return await anext(aiter((await self._the_past()).read(after=seq - 1, until=seq)), None)
 
     async def _message(self, which: dict[str, Any]) -> dict[str, Any] | None:
         try:
