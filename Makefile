@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 ARGS ?=
 
-.PHONY: run test check parity chaos bench bench-peers clean
+.PHONY: run test check parity chaos soak bench bench-peers clean
 
 run: $(VENV)/.run          ## Start everything and watch bots trade on paper: make run ARGS="--for 30s"
 	@$(BIN)/tape run $(ARGS)
@@ -29,6 +29,9 @@ bench: $(VENV)/.test       ## How fast everything is, against floors of this mac
 
 bench-peers: $(VENV)/.test ## The same beside other backtesters, from PyPI, in environments of their own
 	$(BIN)/python -m scripts.bench --with-peers $(ARGS)
+
+soak: $(VENV)/.test        ## An hour at ten times the usual pace: memory, open files and lag of every process stay flat
+	$(BIN)/python -m scripts.soak $(ARGS)
 
 clean:                     ## Remove the environment and all recorded data below .tape
 	rm -rf $(VENV) .tape

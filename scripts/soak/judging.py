@@ -1,0 +1,94 @@
+"""Whether a session stayed as it was: memory flat, no handles kept, no lag that grows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from statistics import median
+
+import msgspec
+
+from .sampling import Process, Sample
+
+GROWTH_MAX = 0.05
+SLACK_MB = 2.0  # of small processes: 5 % of 10 MB is one arena of an allocator
+LEVEL_MB = {"nats-server": 200.0}
+"""Not judged below this: it keeps blocks of the stream at hand, and its collector lets the heap rise and fall between
+100 and 150 MB, however long the tape is."""
+HANDLES_MAX = 8  # of both ends of some connections that are being made just then
+FILES_KEPT = {"postgres": 1_000}  # by each of its processes, as a cache (max_files_per_process)
+PENDING_MAX = 1_000  # a second's messages: what waits in a moment's burst is no lag
+
+
+class Judged(msgspec.Struct, frozen=True):
+    """One process: MB after warm-up and at the end, both medians over a quarter of the time, and its handles.
+
+    `allowed`: the growth that is still flat, a fraction.
+    """
+
+    name: str
+    pid: int
+    memory: tuple[float, float]
+    handles: tuple[int, int]
+    allowed: float = GROWTH_MAX
+
+    @property
+    def growth(self) -> float:
+        return self.memory[1] / self.memory[0] - 1 if self.memory[0] else 0.0
+
+    @property
+    def flat(self) -> bool:
+        grown = self.memory[1] - self.memory[0]
+        return grown <= max(SLACK_MB, self.allowed * self.memory[0]) or self.memory[1] < LEVEL_MB.get(self.name, 0.0)
+
+    @property
+    def leaks(self) -> bool:
+        return self.handles[1] > max(self.handles[0] + HANDLES_MAX, FILES_KEPT.get(self.name.partition(" ")[0], 0))
+
+
+class Report(msgspec.Struct, frozen=True):
+    """`pending`: the largest lag of any consumer after warm-up and at the end, in messages. `rate` in messages/s."""
+
+    seconds: float
+    messages: int
+    rate: float
+    pending: tuple[int, int]
+    processes: tuple[Judged, ...]
+
+    @property
+    def faults(self) -> list[str]:
+        found = [f"{one.name} ({one.pid}) grew from {one.memory[0]:.1f} to {one.memory[1]:.1f} MB"
+                 for one in self.processes if not one.flat]  # fmt: skip
+        found += [f"{one.name} ({one.pid}) had {one.handles[0]} open files, then {one.handles[1]}"
+                  for one in self.processes if one.leaks]  # fmt: skip
+        if self.pending[1] > self.pending[0] + PENDING_MAX:
+            found.append(f"consumers were {self.pending[0]} messages behind, then {self.pending[1]}")
+        return found
+
+
+def judge(samples: Sequence[Sample], warm_up_s: float, growth_max: float = GROWTH_MAX) -> Report:
+    """Compares the first quarter after `warm_up_s` with the last one."""
+    warm = [one for one in samples if one.at >= warm_up_s]
+    if len(warm) < 8:
+        raise ValueError(f"{len(warm)} samples after a warm-up of {warm_up_s:g} s are too few to judge by: soak longer")
+    quarter = len(warm) // 4
+    first, last = warm[:quarter], warm[-quarter:]
+    there = set.intersection(*({*one.processes} for one in warm))
+    seconds = warm[-1].at - warm[0].at
+    messages = warm[-1].messages - warm[0].messages
+    processes = tuple(_judged(pid, first, last, growth_max) for pid in sorted(there))
+    pending = (_pending(first), _pending(last))
+    return Report(round(seconds, 1), messages, round(messages / seconds, 1), pending, processes)
+
+
+def _judged(pid: int, first: Sequence[Sample], last: Sequence[Sample], allowed: float) -> Judged:
+    def of(part: Sequence[Sample], what: Callable[[Process], float]) -> Iterable[float]:
+        return [what(one.processes[pid]) for one in part]
+
+    memory = [round(median(of(part, lambda one: one.memory)), 2) for part in (first, last)]
+    handles = [int(max(of(part, lambda one: one.handles))) for part in (first, last)]
+    return Judged(last[-1].processes[pid].name, pid, (memory[0], memory[1]), (handles[0], handles[1]), allowed)
+
+
+def _pending(part: Sequence[Sample]) -> int:
+    """The median of the largest lag: one that grows stays."""
+    return int(median(max(one.pending.values(), default=0) for one in part))

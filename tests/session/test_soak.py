@@ -1,0 +1,46 @@
+"""A session at ten times the usual pace for two minutes: nothing leaks grossly, nothing falls behind (`make soak`)."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+
+from scripts.soak.judging import Judged, judge
+from scripts.soak.sampling import Process, Sample
+from tests.infra.cli_tape import ROOT
+
+SECONDS = 120
+WARM_UP_S = 60
+GROWTH = 0.2  # states, caches and allocators fill for five minutes at this pace; a leak of 100 bytes a message is seen
+END_S = 400  # starts and ends included, on a very busy machine
+
+
+def test_two_minutes_at_ten_times_the_pace(tmp_path: Path) -> None:
+    report = tmp_path / "report.json"
+    told = ["--for", SECONDS, "--warm-up", WARM_UP_S, "--every", 2, "--growth", GROWTH, "--json", report]
+    line = [sys.executable, "-m", "scripts.soak", *map(str, told)]
+    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False, timeout=END_S)
+    assert done.returncode == 0, f"{done.stdout}{done.stderr[-2000:]}"
+    found = msgspec.json.decode(report.read_bytes())
+    names = {one["name"] for one in found["report"]["processes"]}
+    assert {"nats-server", "ray::Worker.run", "ray::ProjectorWorker.run", "gcs_server", "raylet"} <= names
+    assert found["report"]["messages"] > 1_000
+
+
+def test_a_leak_a_kept_handle_and_a_growing_lag_are_found() -> None:
+    def samples(grown: float, kept: int, behind: int) -> list[Sample]:
+        return [
+            Sample(at, 100 * at, {"c": behind * at}, {7: Process("one", 100 + grown * at / 100, 50 + kept * at)})
+            for at in range(100)
+        ]
+
+    assert judge(samples(0, 0, 0), 20).faults == []
+    assert judge(samples(4, 0, 0), 20).faults == []
+    for told, about in (((12, 0, 0), "grew from 103.5 to 110.7 MB"), ((0, 1, 0), "open files"), ((0, 0, 90), "behind")):
+        (fault,) = judge(samples(*told), 20).faults
+        assert about in fault
+    assert Judged("nats-server", 1, (70.0, 150.0), (10, 10)).flat
+    assert not Judged("nats-server", 1, (150.0, 250.0), (10, 10)).flat
