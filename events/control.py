@@ -89,6 +89,17 @@ class ActorStalled(Fact, frozen=True, tag="actor-stalled/1"):
     reacting: str
 
 
+class TapeShortened(Fact, frozen=True, tag="tape-shortened/1"):
+    """A session found that the tape had lost messages which it had acknowledged.
+
+    The tables had known it up to the sequence `known`; at the time `ts` it ended at `end`, what came since included.
+    """
+
+    ts: int
+    known: int
+    end: int
+
+
 class BotStarted(Fact, frozen=True, tag="bot-started/1"):
     """A bot saw its first market fact under this strategy, version and parameters."""
 

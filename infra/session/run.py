@@ -19,13 +19,14 @@ from actors.plan import Plan
 from actors.roster import deciders
 from events import subjects
 from events.control import ActorHalted, ActorStalled, StopSession
-from events.tape import LostRace, Tape, TapeError
+from events.tape import HistoryLost, LostRace, Tape, TapeError
 from infra.config import Config
 from infra.services.discovery import Endpoints
 from infra.services.embedded import embedded
 from infra.session import cluster, notify, placement
 from infra.session.lease import Lease, Patience, SessionLost, acquire
 from infra.session.lockstep import Conductor
+from infra.session.losses import record_loss
 from infra.session.market import Stamped, unstamped
 from infra.session.opening import SessionError, connect_worker, record_plan, sole_session
 from infra.session.player import Feeds, Player, after, begun, newest
@@ -93,6 +94,7 @@ class Session:
         self._serving: asyncio.Future[None] | None = None
         self._conductor: Conductor | None = None
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def play(self, source: Source, duration_s: float | None = None) -> str:
         """Starts the actors and plays the source; returns why it ended: `feed`, `time` or `stop`.
@@ -132,7 +134,8 @@ class Session:
         stop = asyncio.ensure_future(self._stop_command(self.begun))
         lost = asyncio.ensure_future(self.lease.lost())
         ray = asyncio.ensure_future(cluster.until_lost())
-        waiting: set[asyncio.Future[Any]] = {play, stop, lost, ray, *({self._failed} if stop_on_halt else ())}
+        waiting: set[asyncio.Future[Any]] = {play, stop, lost, ray, self._gone}
+        waiting |= {self._failed} if stop_on_halt else set()
         try:
             done, _ = await asyncio.wait(waiting, timeout=duration_s, return_when=asyncio.FIRST_COMPLETED)
             if lost in done:
@@ -218,6 +221,9 @@ class Session:
             try:
                 await cluster.supervise(run, label)
             except cluster.Halted as halted:
+                if isinstance(halted.__cause__, HistoryLost):
+                    self._history_lost(halted.__cause__)
+                    return
                 races += isinstance(halted.__cause__, LostRace)
                 if isinstance(halted.__cause__, Poison) and self._leave_out(label, halted.__cause__.actor):
                     await self._halt(halted.__cause__.actor, halted)
@@ -230,6 +236,12 @@ class Session:
             except Exception as error:  # what supervision has no answer to must not end it in silence
                 await self._halt(label, cluster.Halted(f"{label}: {type(error).__name__}: {error}"))
                 return
+
+    def _history_lost(self, lost: HistoryLost) -> None:
+        """What this session remembers may no longer stand on the tape: it ends, and the next one starts anew."""
+        if not self._gone.done():
+            self._gone.set_exception(lost)
+            self._gone.exception()  # seen, also where nothing is played
 
     def _leave_out(self, label: str, actor: str) -> bool:
         """Whether a process can go on without an actor."""
@@ -355,6 +367,7 @@ async def session(
                     await resume(commands, plan.symbols)
                 # Before Ray is there, which takes seconds: who asks for an end meanwhile is heard.
                 found = Session(config, plan, endpoints, tape, feeds, lease, await tape.end())
+                await record_loss(tape, lease, endpoints.postgres_dsn)
                 async with _opened(found, ray):
                     yield found
         finally:
