@@ -36,7 +36,8 @@ from infra.importers import read
 from infra.services.embedded import embedded
 from infra.session.audit import Verdict, audit
 from infra.session.market import Stamped, candle_messages, merged, unstamped
-from infra.session.run import open_tape, recorded, session
+from infra.session.opening import open_tape
+from infra.session.run import recorded, session
 
 DATA = Path(os.environ.get("TICKERTAPE_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data")
 FOLDER = DATA / "crypto_klines" / "binance_usdm_futures_2025_freqtrade_feather"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import msgspec
@@ -17,6 +17,8 @@ from events.decision import digest_of
 from events.feed import observed
 from events.subjects import SESSION
 from events.tape import LostRace, Tape
+from infra.config import Config
+from infra.services.discovery import Endpoints
 from infra.session.audit import NoSession, plan_on
 from infra.session.lease import check_ours
 from infra.session.lockstep import LockstepGate, line
@@ -88,3 +90,22 @@ def sole_session(data_dir: Path, tape: str) -> Iterator[None]:
         lock.write(str(os.getpid()))
         lock.flush()
         yield
+
+
+async def open_tape(config: Config, endpoints: Endpoints) -> Tape:
+    """The configured tape for looking at, where there is one. Raises TapeError."""
+    access = endpoints.access("viewer")
+    return await JetStreamTape.connect(
+        endpoints.nats, config.tape, replicas=endpoints.replicas, create=False, access=access
+    )
+
+
+@asynccontextmanager
+async def opened(config: Config, at: Endpoints, role: str, *, create: bool = False) -> AsyncIterator[JetStreamTape]:
+    """The configured tape, for a role. Raises TapeError."""
+    access = at.access(role)
+    tape = await JetStreamTape.connect(at.nats, config.tape, replicas=at.replicas, create=create, access=access)
+    try:
+        yield tape
+    finally:
+        await tape.close()

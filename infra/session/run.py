@@ -19,7 +19,7 @@ from actors.plan import Plan
 from actors.roster import deciders
 from events import subjects
 from events.control import ActorHalted, ActorStalled, StopSession
-from events.tape import HistoryLost, LostRace, Tape, TapeError
+from events.tape import HistoryLost, LostRace, TapeError
 from infra.config import Config
 from infra.services.discovery import Endpoints
 from infra.services.embedded import embedded
@@ -28,7 +28,7 @@ from infra.session.lease import Lease, Patience, SessionLost, acquire
 from infra.session.lockstep import Conductor
 from infra.session.losses import record_loss
 from infra.session.market import Stamped, unstamped
-from infra.session.opening import SessionError, connect_worker, record_plan, sole_session
+from infra.session.opening import SessionError, connect_worker, opened, record_plan, sole_session
 from infra.session.player import Feeds, Player, after, begun, newest
 from infra.session.projecting import spawn_projector
 from infra.session.quickstart import start_dashboard
@@ -387,22 +387,3 @@ async def _opened(found: Session, ray: RayStart) -> AsyncIterator[None]:
         with suppress(TapeError, TimeoutError):  # a tape that is another session's, or away, cannot be released
             async with asyncio.timeout(RELEASE_S):
                 await found.lease.release(found.ended)
-
-
-async def open_tape(config: Config, endpoints: Endpoints) -> Tape:
-    """The configured tape for looking at, where there is one. Raises TapeError."""
-    access = endpoints.access("viewer")
-    return await JetStreamTape.connect(
-        endpoints.nats, config.tape, replicas=endpoints.replicas, create=False, access=access
-    )
-
-
-@asynccontextmanager
-async def opened(config: Config, at: Endpoints, role: str, *, create: bool = False) -> AsyncIterator[JetStreamTape]:
-    """The configured tape, for a role. Raises TapeError."""
-    access = at.access(role)
-    tape = await JetStreamTape.connect(at.nats, config.tape, replicas=at.replicas, create=create, access=access)
-    try:
-        yield tape
-    finally:
-        await tape.close()
