@@ -9,14 +9,13 @@ from rich.text import Text
 from infra.cli.context import Context
 from infra.cli.exits import Exit
 from infra.cli.overview import Overview
-from infra.cli.reach import Reached, looking, session_pid
+from infra.cli.reach import Reached, folder, looking, session_pid
+from infra.cli.remembered import Remembered
 from infra.cli.screen import Screen, pairs, table
 from infra.cli.values import clock, number, signed, size
 from infra.session.lease import asks, standing_on, told
 from infra.tapes.jetstream import JetStreamTape
 
-READ = ("market.>", "bot.>", "account.>", "command.>", "session.>", "supervisor.>", "quarantine.>", "venue.>")
-"""All that is decided or commanded; what feeds said is in it where it counts."""
 _GAPS_SHOWN = 8
 
 
@@ -24,12 +23,8 @@ async def status(context: Context) -> int:
     config, screen = context.config(), context.screen
     async with looking(config) as (tape, at):
         info = await _stream(tape)
-        overview = Overview()
         with screen.progress("reading the tape", info["last"]) as advance:
-            async for entry in tape.read(READ):
-                overview.add(entry)
-                if entry.seq % 1000 == 0:
-                    advance(entry.seq)
+            overview = await Remembered(tape, folder(config)).read(lambda seq: advance(seq))
         tables = await _tables(at, tape.name, info["last"])
         pid = session_pid(config)
         session = await _session(tape)

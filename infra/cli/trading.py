@@ -19,9 +19,10 @@ from rich.text import Text
 from infra.cli.choosing import Chosen, Wanted, choose
 from infra.cli.context import Context
 from infra.cli.exits import Exit, Failure
-from infra.cli.looking import READ, standing
+from infra.cli.looking import standing
 from infra.cli.overview import Overview
 from infra.cli.reach import session_pid
+from infra.cli.remembered import Remembered
 from infra.cli.screen import Screen
 from infra.cli.serving import addresses
 from infra.cli.values import duration, signed
@@ -110,17 +111,16 @@ async def _run(context: Context, chosen: Chosen, stopper: Stopper, seconds: floa
     starting = session(chosen.config, chosen.plan, standby=wanted.standby, say=screen.say)
     with screen.working("starting NATS, PostgreSQL and Ray" if not wanted.standby else "standing by"):
         live = await starting.__aenter__()
-    overview = Overview()
+    remembered = Remembered(live.tape, Path(chosen.config.data_dir))
     try:
         with screen.working("reading the tape"):
             end = await live.tape.end()
-            async for entry in live.tape.read(READ):
-                overview.add(entry)
+            overview = await remembered.read()
         before = overview.totals()
         view = View(chosen, overview, _where(live))
-        if not live.tape or before["decisions"]:
+        if before["decisions"]:
             screen.say(f"going on with tape {live.tape.name!r}, which holds {end:,} messages", "dim")
-        why = await _played(screen, live, chosen, stopper, view, seconds, wanted.plain, end)
+        why = await _played(screen, live, chosen, stopper, view, seconds, wanted.plain, remembered)
     finally:
         with screen.working("stopping"):
             await starting.__aexit__(None, None, None)
@@ -129,9 +129,9 @@ async def _run(context: Context, chosen: Chosen, stopper: Stopper, seconds: floa
 
 async def _played(
     screen: Screen, live: Session, chosen: Chosen, stopper: Stopper, view: View, seconds: float | None, plain: bool,
-    end: int,
+    remembered: Remembered,
 ) -> str:  # fmt: skip
-    fold = asyncio.ensure_future(_fold(live.tape, view.overview, end))
+    fold = asyncio.ensure_future(remembered.follow())
     play = asyncio.ensure_future(live.play(chosen.source, seconds))
     stopper.chosen = chosen
     stopper.install(play)
@@ -143,6 +143,7 @@ async def _played(
         view.note = view.note or "dealing with what is left"
         await stopper.stopping.end(live, why)
         await _caught_up(live.tape, view.overview, fold)
+        await remembered.keep()
     finally:
         if timer is not None:
             timer.cancel()
@@ -172,11 +173,6 @@ async def _ended(play: asyncio.Future[str], fold: asyncio.Future[None], stopper:
         return "signal"
     except Halted:
         return "halt"
-
-
-async def _fold(tape: JetStreamTape, overview: Overview, after: int) -> None:
-    async for entry in tape.follow(READ, after=after):
-        overview.add(entry)
 
 
 async def _caught_up(tape: JetStreamTape, overview: Overview, fold: asyncio.Future[None]) -> None:

@@ -41,6 +41,11 @@ def key_of(decider: Decider[Any]) -> str:
     return blake2b("\0".join(parts).encode(), digest_size=16).hexdigest()
 
 
+def key_of_code(module: str) -> str:
+    """For what is folded from a tape by a module alone, without configuration."""
+    return blake2b("\0".join((module, _platform(), _code(), _code_of(module))).encode(), digest_size=16).hexdigest()
+
+
 def _settings(decider: Decider[Any]) -> Any:
     match decider:
         case SymbolDecider():
