@@ -35,9 +35,7 @@ async def test_what_is_remembered_is_what_is_read(tmp_path: Path, nats_url: str,
         again = Remembered(tape, tmp_path)
         assert await again.read() == whole
         assert again.before == whole.at
-        (copy,) = (folder_of(tmp_path.resolve(), tape.name) / "screen").iterdir()
-        torn = copy.read_bytes()[:-1]
-        copy.write_bytes(torn)
+        tear(folder_of(tmp_path, tape.name) / "screen")
         late = Remembered(tape, tmp_path)
         assert await late.read() == whole
         assert late.before == 0
@@ -65,3 +63,8 @@ async def test_a_copy_of_another_tape_is_not_used(tmp_path: Path, nats_url: str,
     finally:
         for tape in tapes:
             await tape.close()
+
+
+def tear(folder: Path) -> None:
+    (copy,) = folder.iterdir()
+    copy.write_bytes(copy.read_bytes()[:-1])

@@ -25,9 +25,7 @@ def test_two_minutes_at_ten_times_the_pace(tmp_path: Path) -> None:
     done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False, timeout=END_S)
     assert done.returncode == 0, f"{done.stdout}{done.stderr[-2000:]}"
     found = msgspec.json.decode(report.read_bytes())
-    names = {
-        one["name"].partition(".")[0] for one in found["report"]["processes"]
-    }
+    names = {one["name"].partition(".")[0] for one in found["report"]["processes"]}
     assert {"nats-server", "ray::Worker", "ray::ProjectorWorker", "gcs_server", "raylet"} <= names
     assert found["report"]["messages"] > 1_000
 
