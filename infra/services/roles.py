@@ -16,6 +16,10 @@ import msgspec
 
 from infra.tapes.access import BARE_API, ROLE_API, inbox
 
+ENTITIES = (
+    "feed", "market", "bot", "account", "venue", "command", "session", "supervisor", "lease", "quarantine", "archive",
+)  # fmt: skip
+"""First words of all actors that a tape of this system holds: see events/subjects.py."""
 READING = (
     "STREAM.INFO.{tape}", "STREAM.MSG.GET.{tape}", "CONSUMER.CREATE.{tape}.>", "CONSUMER.DELETE.{tape}.*", "INFO",
 )  # fmt: skip
@@ -25,7 +29,7 @@ RETAINING = ("STREAM.UPDATE.{tape}", "CONSUMER.LIST.{tape}")
 
 
 class Role(msgspec.Struct, frozen=True, kw_only=True):
-    """`writes`: first words of the actors it may append as, `>` for all. `api`: what of JetStream's API it may call.
+    """`writes`: first words of the actors it may append as. `api`: what of JetStream's API it may call.
 
     `says` and `hears`: subjects of lock-step below `lockstep.<tape>.`; `answers`: it says how it is to who `asks`;
     `who` is one line for the documentation.
@@ -41,19 +45,15 @@ class Role(msgspec.Struct, frozen=True, kw_only=True):
     asks: bool = False
 
 
-def _actor(name: str, who: str) -> Role:
-    says, hears = (f"report.{name}",), ("ask", f"permit.{name}.>")
-    entity = "market" if name == "symbol" else name
-    if entity == "market":
-        says, hears = ("report.market",), ("ask", "permit.market.>")
-    return Role(name=name, who=who, writes=(entity,), says=says, hears=hears)
+def _actor(name: str, entity: str, who: str) -> Role:
+    return Role(name=name, who=who, writes=(entity,), says=(f"report.{entity}",), hears=("ask", f"permit.{entity}.>"))
 
 
 ROLES = (
     Role(name="feed", who="feeds, the player of recorded data, importers", writes=("feed", "quarantine")),
-    _actor("symbol", "processes of symbols"),
-    _actor("bot", "processes of bots"),
-    _actor("account", "processes of accounts"),
+    _actor("symbol", "market", "processes of symbols"),
+    _actor("bot", "bot", "processes of bots"),
+    _actor("account", "account", "processes of accounts"),
     Role(name="gateway", who="venue gateways", writes=("venue",)),
     Role(name="projector", who="the projector"),
     Role(
@@ -76,7 +76,7 @@ ROLES = (
     Role(
         name="archivist",
         who="restoring into an empty tape, and dropping what an archive holds",
-        writes=(">",),
+        writes=ENTITIES,
         api=(*READING, *CREATING, *RETAINING),
     ),
     Role(name="viewer", who="commands that look, the NATS CLI", api=(*READING, *PULLING), asks=True),
@@ -97,7 +97,7 @@ def tape_account(tape: str) -> str:
 
 def subjects_of(one: Role, tape: str) -> list[str]:
     """What a role may append on a tape."""
-    return [f"{tape}.>" if entity == ">" else f"{tape}.{entity}.>" for entity in one.writes]
+    return [f"{tape}.{entity}.>" for entity in one.writes]
 
 
 def accounts(keys: Mapping[str, str], tapes: Sequence[str]) -> str:
@@ -200,9 +200,12 @@ def permissions(one: Role) -> dict[str, Any]:
 
 def table() -> str:
     """The roles as a table in Markdown."""
-    rows = ["| role | who | appends | JetStream's API | lock-step: says, hears |", "|---|---|---|---|---|"]
+    rows = [
+        "| role | who | appends `<tape>.<word>.>` | JetStream's API | lock-step: says, hears |",
+        "|---|---|---|---|---|",
+    ]
     for one in ROLES:
-        writes = ", ".join(f"`<tape>.{entity}.>`" if entity != ">" else "`<tape>.>`" for entity in one.writes) or "-"
+        writes = "all" if one.writes == ENTITIES else ", ".join(one.writes) or "-"
         api = ", ".join(call.partition(".{tape}")[0] for call in one.api)
         step = "; ".join(", ".join(words) for words in (one.says, one.hears) if words) or "-"
         rows.append(f"| {one.name} | {one.who} | {writes} | {api} | {step} |")

@@ -144,6 +144,9 @@ class Bus:
             raise NotAllowed(f"{self._access.name} may not publish to {subject}")
 
     async def _error(self, error: Exception) -> None:
+        if self.client.is_connecting and "authorization" in str(error).lower():
+            self.client.hang_up()
+            raise nats.errors.AuthorizationError  # out of `connect`, which would try the same key again and again
         if found := _VIOLATION.search(str(error)):
             self.refused.add(found[1].lower())
             self.client.interrupt(error)

@@ -95,6 +95,11 @@ class TapeClient(Client):
         if not self._write(command):
             await self._send_command(command)
 
+    def hang_up(self) -> None:
+        """Closes the socket of an attempt to connect that is given up."""
+        if self._transport is not None:
+            self._transport.close()  # type: ignore[no-untyped-call]
+
     def interrupt(self, trouble: Exception) -> None:
         """Ends the waiting for answers, of which one will not come; those of the others are unclear now."""
         for waiting in self._answers.values():

@@ -27,7 +27,10 @@ ARCHIVE = "tape-archive"  # metadata of a stream whose oldest messages stand in 
 RESTORING = "tape-restoring"  # metadata of a stream into which an archive is being read: how far it will go
 RESTORED = "tape-restored"  # metadata: up to this sequence, messages carry their first append time in a header
 
-_FORBIDDEN = ("mirror", "sources", "subject_transform", "allow_msg_ttl", "allow_rollup_hdrs", "no_ack", "sealed")
+_FORBIDDEN = (
+    "mirror", "sources", "subject_transform", "republish", "allow_msg_ttl", "allow_rollup_hdrs", "allow_msg_schedules",
+    "allow_msg_counter", "no_ack", "sealed",
+)  # fmt: skip
 
 
 class Found(msgspec.Struct, frozen=True):
