@@ -71,13 +71,13 @@ def serve(config: ConfigFile = None, data_dir: DataDir = None, json: Json = Fals
 
 @app.command(cls=Command, epilog=HELP)
 def address(
-    service: Annotated[str, Argument(metavar="nats|postgres|monitor", show_default=False)],
+    service: Annotated[str, Argument(metavar="nats|postgres|monitor|cli", show_default=False)],
     config: ConfigFile = None,
     data_dir: DataDir = None,
     json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Print the address of a running service, for other programs: psql "$(tape address postgres)"."""
+    """Print the address of a running service, for other programs: psql "$(tape address postgres)", or the NATS CLI."""
     from infra.cli.serving import address
 
     Context(config, None, data_dir, json, debug).run(lambda context: address(context, service))

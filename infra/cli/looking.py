@@ -14,6 +14,7 @@ from infra.cli.remembered import Remembered
 from infra.cli.screen import Screen, pairs, table
 from infra.cli.values import clock, number, signed, size
 from infra.session.lease import asks, standing_on, told
+from infra.tapes.access import shown
 from infra.tapes.jetstream import JetStreamTape
 
 _GAPS_SHOWN = 8
@@ -113,7 +114,7 @@ def _show(screen: Screen, overview: Overview, value: dict[str, Any], at: Reached
     if value["holder"] and pid is None:
         session = value["holder"] + ("" if value["answers"] else ", which does not answer")
     span = f"{value['first']:,} to {value['last']:,}" if value["messages"] else "empty"
-    where = "started to look, stopped again now" if at.started else at.nats_url
+    where = "started to look, stopped again now" if at.started else shown(at.nats_url)
     lag = tables["trouble"] or (f"at {tables['at']:,}, {tables['lag']:,} behind" if tables["lag"] else "up to date")
     halted = ", ".join(f"{one.actor} at {one.at}" for one in overview.halts)
     screen.show(pairs([

@@ -27,7 +27,10 @@ _RACES_MAX = 20  # commands and imports are rare: twenty lost races in a row mea
 
 
 class Reached(msgspec.Struct, frozen=True):
-    """`dsn` None: the database cannot be had, and `trouble` says why. `started`: the services run for this command."""
+    """`dsn` None: the database cannot be had, and `trouble` says why. `started`: the services run for this command.
+
+    `dsn` is for reading tables, `writing_dsn` for making them.
+    """
 
     nats_url: str
     replicas: int
@@ -35,6 +38,7 @@ class Reached(msgspec.Struct, frozen=True):
     trouble: str = ""
     started: bool = False
     monitor_url: str | None = None
+    writing_dsn: str | None = None
     secrets: str | None = None
     ca: str | None = None
 
@@ -77,7 +81,16 @@ def _named(settings: ServiceSettings, url: str) -> Reached:
     """The bus that the configuration names."""
     replicas = 3 if settings.durability == "replicated" else 1
     trouble = "" if settings.postgres_dsn else "no session runs, and with it no database"
-    return Reached(url, replicas, settings.postgres_dsn, trouble, secrets=settings.nats_secrets, ca=settings.nats_ca)
+    dsn = settings.postgres_dsn
+    return Reached(
+        url,
+        replicas,
+        settings.postgres_view_dsn or dsn,
+        trouble,
+        writing_dsn=dsn,
+        secrets=settings.nats_secrets,
+        ca=settings.nats_ca,
+    )
 
 
 @asynccontextmanager
@@ -99,14 +112,15 @@ async def _started(config: Config, home: Path) -> AsyncIterator[Reached]:
         if not owner:
             raise ServiceError(trouble)
         async with _owned(home, config.services, config.tape) as found:
-            yield msgspec.structs.replace(_of(found, started=True), dsn=None, trouble=trouble)
+            yield msgspec.structs.replace(_of(found, started=True), dsn=None, writing_dsn=None, trouble=trouble)
 
 
 def _of(found: Endpoints, *, started: bool = False) -> Reached:
     return Reached(
         found.nats,
         found.replicas,
-        found.postgres_dsn,
+        found.postgres_view_dsn,
+        writing_dsn=found.postgres_dsn,
         started=started,
         monitor_url=found.nats_monitor_url,
         secrets=found.secrets,

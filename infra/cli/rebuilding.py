@@ -14,9 +14,9 @@ from projections.schemas import beside, schema_of
 
 async def rebuild(context: Context, check: bool) -> int:
     async with looking(context.config()) as (tape, at):
-        if at.dsn is None:
+        if at.writing_dsn is None:
             raise Failure(f"the tables need PostgreSQL: {at.trouble}", Exit.NO_SERVICE)
-        return await (_check if check else _rebuild)(context, tape, at.dsn)
+        return await (_check if check else _rebuild)(context, tape, at.writing_dsn)
 
 
 async def _rebuild(context: Context, tape: JetStreamTape, dsn: str) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 import signal
 
 from infra.cli.context import Context
@@ -13,15 +14,16 @@ from infra.cli.values import named
 from infra.config import Config
 from infra.services.discovery import Endpoints
 from infra.services.embedded import discover, embedded
+from infra.tapes.access import inbox, shown
 from projections.schemas import name_in_sql
 
 
 def addresses(config: Config, endpoints: Endpoints) -> list[tuple[str, str]]:
     """Names and values to print; no password among them."""
-    found = [("NATS", ", ".join(endpoints.nats_urls))]
+    found = [("NATS", shown(endpoints.nats))]
     if endpoints.nats_monitor_url:
         found.append(("NATS monitoring", endpoints.nats_monitor_url))
-    return [*found, ("PostgreSQL", without_password(endpoints.postgres_dsn))]
+    return [*found, ("PostgreSQL", without_password(endpoints.postgres_view_dsn))]
 
 
 def without_password(dsn: str) -> str:
@@ -33,20 +35,32 @@ def without_password(dsn: str) -> str:
 
 
 def address(context: Context, service: str) -> int:
-    """Prints where one service is; the database's address holds its password, so it is only printed when asked for."""
-    named("service", service, ("nats", "postgres", "monitor"))
+    """Prints where one service is, or how the NATS CLI reaches it. A password that the configuration names is in it."""
+    named("service", service, ("nats", "postgres", "monitor", "cli"))
     config = context.config()
     found = discover(folder(config))
     settings = config.services
     known = {
         "nats": found.nats_url if found else settings.nats_url,
-        "postgres": found.postgres_dsn if found else settings.postgres_dsn,
+        "postgres": found.postgres_view_dsn if found else settings.postgres_view_dsn or settings.postgres_dsn,
         "monitor": found.nats_monitor_url if found else settings.nats_monitor_url,
+        "cli": nats_cli(found) if found else None,
     }
     if known[service] is None:
         raise Failure(f"{service} does not run here: start the services with `tape serve`", Exit.NO_SERVICE)
     context.screen.result({service: known[service]}, str(known[service]))
     return Exit.FINE
+
+
+def nats_cli(endpoints: Endpoints) -> str:
+    """The NATS CLI as the role that looks, up to its own words."""
+    access = endpoints.access("viewer")
+    words = ["nats", "--server", shown(endpoints.nats)]
+    if access.role and access.seed:
+        words += ["--nkey", access.seed, "--js-api-prefix", access.api, "--inbox-prefix", inbox(access.role)]
+    if access.ca:
+        words += ["--tlsca", access.ca]
+    return shlex.join(words)
 
 
 async def serve(context: Context) -> int:
@@ -67,17 +81,17 @@ async def serve(context: Context) -> int:
 
 
 def _tell(screen: Screen, config: Config, endpoints: Endpoints) -> None:
-    schema = name_in_sql(config.tape)
-    shown = [
+    schema, cli = name_in_sql(config.tape), nats_cli(endpoints)
+    lines = [
         *addresses(config, endpoints),
-        ("look at facts", f"nats --server {endpoints.nats_url} sub '{config.tape}.bot.*.signal'"),
-        ("look at the tape", f"nats --server {endpoints.nats_url} stream view {config.tape}"),
+        ("look at facts", f"{cli} sub --stream {config.tape} '{config.tape}.bot.*.signal'"),
+        ("look at the tape", f"{cli} stream view {config.tape}"),
         (
             "look at tables",
             f"psql \"$(tape address postgres)\" -c 'select * from {schema}.performance'",
         ),
         ("end", "Ctrl-C"),
     ]
-    value = {"nats_urls": endpoints.nats_urls, "nats_monitor_url": endpoints.nats_monitor_url,
-             "postgres": without_password(endpoints.postgres_dsn)}  # fmt: skip
-    screen.result(value, pairs(shown))
+    value = {"nats_urls": [shown(url) for url in endpoints.nats_urls], "nats_monitor_url": endpoints.nats_monitor_url,
+             "postgres": without_password(endpoints.postgres_view_dsn)}  # fmt: skip
+    screen.result(value, pairs(lines))

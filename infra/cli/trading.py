@@ -258,8 +258,8 @@ def _what_next(context: Context, screen: Screen, wanted: Wanted) -> None:
         (f"{tape} tail{own} -n 5 signal fill", "the last signals and fills, in words"),
         (f"{tape} run{own}{_again(wanted)}", "go on where this ended"),
         (f"{tape} serve{data}", "keep NATS and PostgreSQL up; then, in another terminal:"),
-        (f"nats --server \"$({tape} address nats{data})\" sub '{name}.bot.*.signal'", "facts, with the NATS CLI"),
-        (f'nats --server "$({tape} address nats{data})" stream view {name}', ""),
+        (f"$({tape} address cli{data}) sub --stream {name} '{name}.bot.*.signal'", "facts, with the NATS CLI"),
+        (f"$({tape} address cli{data}) stream view {name}", ""),
         (f"psql \"$({tape} address postgres{data})\" -c 'select * from {schema}.performance'", "the tables"),
     ]
     screen.show("")

@@ -6,7 +6,7 @@ import asyncio
 import fcntl
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -35,11 +35,11 @@ def known(home: Path) -> tuple[str, ...]:
         raise ServiceError(f'"{home / _LIST}" cannot be read: write the names of the tapes as a JSON list.') from None
 
 
-def accounts_for(home: Path, tape: str) -> str:
-    """What a server that starts now is to know: all tapes of the folder, and this one. Call it as the owner."""
+def accounts_for(home: Path, tape: str) -> Callable[[], str]:
+    """What a server is to know whenever it starts: all tapes of the folder, also those that come later."""
     with _locked(home):
         _remember(home, tape)
-        return roles.accounts(secrets.public_keys(home), known(home))
+    return lambda: roles.accounts(secrets.public_keys(home), known(home))
 
 
 async def admit(home: Path, running: Running, tape: str) -> None:
@@ -48,7 +48,8 @@ async def admit(home: Path, running: Running, tape: str) -> None:
     if not servers or tape in known(home):
         return
     with _locked(home):
-        text = roles.accounts(secrets.public_keys(home), (*known(home), subjects.token(tape)))
+        _remember(home, tape)
+        text = roles.accounts(secrets.public_keys(home), known(home))
         for pid, config in servers:
             write_accounts(config.parent, text)
             if process.is_server(pid, "-c", config):
@@ -60,7 +61,6 @@ async def admit(home: Path, running: Running, tape: str) -> None:
         except (TimeoutError, NatsError, OSError) as error:
             reason = str(error) or "no answer"
             raise ServiceError(f"The NATS server does not take up the new tape {tape!r}: {reason}.") from None
-        _remember(home, tape)
 
 
 async def _effective(url: str, running: Running, tape: str) -> None:

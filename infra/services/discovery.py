@@ -23,13 +23,15 @@ _held_here: set[Path] = set()
 class Endpoints(msgspec.Struct, frozen=True):
     """Where the services are. `replicas` is what a new stream should ask for: 1, or 3 when replicated.
 
-    `secrets`: the folder of the roles' keys; None where the bus has no roles.
+    `postgres_dsn` is for who writes the tables, `postgres_view_dsn` for who reads them. `secrets`: the folder of the
+    roles' keys; None where the bus has no roles.
     """
 
     nats_urls: tuple[str, ...]
     nats_monitor_url: str | None
     postgres_dsn: str
     replicas: int = 1
+    postgres_view_dsn: str = ""
     secrets: str | None = None
     nats_ca: str | None = None
 
@@ -93,7 +95,7 @@ def read(home: Path) -> Running | None:
 
 
 def write(home: Path, running: Running) -> None:
-    """Replaces services.json at once; it holds the database password, so only the owner may read it."""
+    """Replaces services.json at once. An address in the settings may hold a password, so only the owner may read it."""
     draft = home / f"{_FILE_NAME}.{os.getpid()}"
     with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as output:
         output.write(msgspec.json.format(msgspec.json.encode(running)))

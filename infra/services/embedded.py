@@ -3,19 +3,20 @@
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 
 import msgspec
 
-from infra.services import admission, discovery, nats, postgres, secrets
+from infra.services import admission, discovery, nats, postgres, secrets, sql_roles
 from infra.services.discovery import Endpoints, Running
 from infra.services.keeping import keeping
 from infra.services.nats import NatsCluster, NatsServer
 from infra.services.postgres import PostgresServer
 from infra.services.settings import ServiceError, ServiceSettings
+from infra.services.sql_roles import PROJECTOR, VIEWER
 
 _RETRY_S = 0.02
 SYNC_INTERVAL = "1s"  # of no measurable cost beside the server's own 2 minutes; see infra/tapes/README.md
@@ -94,7 +95,15 @@ def _replicas(settings: ServiceSettings) -> int:
 
 def _external(settings: ServiceSettings, dsn: str) -> Endpoints:
     urls = tuple(_urls(settings.nats_url or ""))
-    return Endpoints(urls, settings.nats_monitor_url, dsn, _replicas(settings), settings.nats_secrets, settings.nats_ca)
+    return Endpoints(
+        urls,
+        settings.nats_monitor_url,
+        dsn,
+        _replicas(settings),
+        settings.postgres_view_dsn or dsn,
+        settings.nats_secrets,
+        settings.nats_ca,
+    )
 
 
 def _attach(home: Path, wanted: ServiceSettings) -> Running | None:
@@ -133,6 +142,8 @@ async def _owned(home: Path, settings: ServiceSettings, tape: str = "main") -> A
         for outcome in outcomes:
             if outcome is not None:
                 raise outcome
+        if database is not None:
+            await sql_roles.ensure(database.dsn, secrets.make_folder(home))
         running = _running(home, settings, bus, database)
         discovery.write(home, running)
         stack.callback(discovery.erase, home)
@@ -168,7 +179,7 @@ def _refuse_other_tier(home: Path, settings: ServiceSettings) -> None:
         )
 
 
-def _bus(home: Path, settings: ServiceSettings, accounts: str) -> NatsServer | NatsCluster:
+def _bus(home: Path, settings: ServiceSettings, accounts: Callable[[], str]) -> NatsServer | NatsCluster:
     if settings.durability == "replicated":
         return NatsCluster(
             home / "cluster",
@@ -209,9 +220,14 @@ def _running(
         servers.append((database.pid, "-D", str(database.data)))
     urls = tuple(member.url for member in members) or tuple(_urls(settings.nats_url or ""))
     monitor = bus.monitor_url if bus is not None else settings.nats_monitor_url
-    dsn = database.dsn if database is not None else str(settings.postgres_dsn)
-    keys = str(secrets.folder(home)) if bus is not None else settings.nats_secrets
-    endpoints = Endpoints(urls, monitor, dsn, _replicas(settings), keys, settings.nats_ca)
+    where = secrets.folder(home)
+    if database is not None:
+        writing, reading = (sql_roles.address(where, role, database.port) for role in (PROJECTOR, VIEWER))
+    else:
+        writing = str(settings.postgres_dsn)
+        reading = settings.postgres_view_dsn or writing
+    keys = str(where) if bus is not None else settings.nats_secrets
+    endpoints = Endpoints(urls, monitor, writing, _replicas(settings), reading, keys, settings.nats_ca)
     return Running(os.getpid(), settings, endpoints, tuple(servers))
 
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -22,7 +23,7 @@ from events.tape import TapeError
 from infra.services import process
 from infra.services.nats_config import Described, Routes, write_accounts
 from infra.services.settings import ServiceError
-from infra.tapes.access import NOBODY, Access
+from infra.tapes.access import NOBODY, Access, shown
 
 MIN_VERSION = (2, 12)
 CLUSTER_SIZE = 3
@@ -67,18 +68,19 @@ def find_binary(named: str | None) -> Path:
 
 async def check_external(urls: list[str], access: Access = NOBODY) -> None:
     """Connects to servers given by URL: raises ServiceError unless one answers, is new enough and has JetStream."""
+    where = shown(", ".join(urls))
     try:
         client = await connect(urls, timeout_s=5, access=access)
     except TapeError as error:
         raise ServiceError(f"{error}.") from None
     except (TimeoutError, NatsError, OSError, ValueError) as error:
         reason = str(error) or type(error).__name__
-        raise ServiceError(f"No NATS server answers at {', '.join(urls)}: {reason}.") from None
+        raise ServiceError(f"No NATS server answers at {where}: {reason}.") from None
     try:
-        check_version(str(client.connected_server_version), f"at {urls[0]}")
+        check_version(str(client.connected_server_version), f"at {where}")
         await client.jetstream(prefix=access.api, timeout=5).account_info()
     except (TimeoutError, NatsError, JetStreamError):
-        raise ServiceError(f"The NATS server at {urls[0]} does not offer JetStream; switch it on there.") from None
+        raise ServiceError(f"The NATS server at {where} does not offer JetStream; switch it on there.") from None
     finally:
         await client.close()
 
@@ -124,8 +126,8 @@ class NatsServer:
     """One `nats-server`, its files below `directory` (nats.conf, nats.log, jetstream/).
 
     A port of 0 is a free one, chosen at the first start and kept for later starts, so that clients reconnect.
-    `sync_interval`: a duration, "always", or None for the server's own 2 minutes. `accounts`: what
-    `roles.accounts` says; without it everybody who reaches the server may do everything.
+    `sync_interval`: a duration, "always", or None for the server's own 2 minutes. `accounts` gives what
+    `roles.accounts` says, at each start; without it everybody who reaches the server may do everything.
     """
 
     def __init__(
@@ -138,7 +140,7 @@ class NatsServer:
         name: str = "tickertape",
         sync_interval: str | None = None,
         routes: Routes | None = None,
-        accounts: str | None = None,
+        accounts: Callable[[], str] | None = None,
         start_timeout_s: float = 120.0,
     ) -> None:
         self.directory = directory.resolve()
@@ -209,7 +211,7 @@ class NatsServer:
         )
         self.config.write_text(described.text())
         if self._accounts is not None:
-            write_accounts(self.directory, self._accounts)
+            write_accounts(self.directory, self._accounts())
 
     async def _learn_ports(self, started: subprocess.Popen[bytes]) -> None:
         ports: dict[str, list[str]] = {}
@@ -304,7 +306,7 @@ class NatsCluster:
         port: int = 0,
         monitor_port: int = 0,
         sync_interval: str | None = None,
-        accounts: str | None = None,
+        accounts: Callable[[], str] | None = None,
         start_timeout_s: float = 120.0,
     ) -> None:
         self.directory = directory.resolve()

@@ -176,6 +176,10 @@ class PostgresServer:
         return f"postgresql://postgres:{self._password()}@127.0.0.1:{self._port}/postgres"
 
     @property
+    def port(self) -> int:
+        return self._port
+
+    @property
     def pid(self) -> int:
         if self._process is None:
             raise ServiceError(f'The PostgreSQL of "{self.directory}" is not running.')

@@ -25,9 +25,9 @@ class ServiceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
 
     `nats_url` (several servers separated by commas) and `postgres_dsn` replace the embedded server. `nats_secrets` is
     the folder with the keys of the roles (`<role>.nk`) that the server at `nats_url` knows, `nats_ca` the file of the
-    authority that signed its certificate. A port of 0 means any free one; a replicated tier with a fixed port takes
-    three in a row. `sync_interval` is a duration such as "10s" (None: 1 s); durability "always"
-    syncs each write instead.
+    authority that signed its certificate. `postgres_view_dsn` is the same database for who may only read it. A port of 0
+    means any free one; a replicated tier with a fixed port takes three in a row. `sync_interval` is a duration such as
+    "10s" (None: 1 s); durability "always" syncs each write instead.
     """
 
     nats_url: str | None = None
@@ -40,6 +40,7 @@ class ServiceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     durability: Durability = "standard"
     sync_interval: str | None = None
     postgres_dsn: str | None = None
+    postgres_view_dsn: str | None = None
     postgres_port: int = 0
     postgres_bin_dir: str | None = None
     postgres_settings: dict[str, str | int | float | bool] = {}
@@ -53,6 +54,8 @@ class ServiceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
             raise ValueError(f"start_timeout_s must be above 0 seconds, not {self.start_timeout_s}")
         if self.sync_interval is not None:
             self._check_sync_interval(self.sync_interval)
+        for name in ("postgres_dsn", "postgres_view_dsn"):
+            check_dsn(name, getattr(self, name))
         for name, value in self.postgres_settings.items():
             check_postgres_setting(name, value)
 
@@ -61,6 +64,22 @@ class ServiceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
             raise ValueError(f'sync_interval must be a duration such as "10s" or "2m", not "{interval}"')
         if self.durability == "always":
             raise ValueError('sync_interval has no meaning with durability "always"; leave one of them out')
+
+
+def check_dsn(name: str, dsn: str | None) -> None:
+    """Raises ValueError for what libpq cannot read; without its words, which repeat the password."""
+    if dsn is None:
+        return
+    from psycopg import ProgrammingError  # only here: a command that needs no database starts without it
+    from psycopg.conninfo import conninfo_to_dict
+
+    try:
+        conninfo_to_dict(dsn)
+    except (ProgrammingError, UnicodeError):
+        raise ValueError(
+            f"{name} cannot be read: write a URL as in postgresql://user@host:5432/database, with %40 and the like for "
+            "special characters, or key=value pairs"
+        ) from None
 
 
 def check_postgres_setting(name: str, value: str | int | float | bool) -> None:

@@ -58,6 +58,9 @@ def start(dashboard: bool, port: int = 8265) -> str:
     # Ray runs its workers at niceness 15, behind everything else on the machine: here they are what it is for.
     os.environ.setdefault("RAY_worker_niceness", "0")
     shared = os.environ.get("RAY_ADDRESS")
+    if not shared:
+        # Ray listens on loopback alone where it believes that it cannot be a cluster; this tells its processes so.
+        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
     # No event passes through Ray's object store, and our actors ask for no CPU: the numbers only keep Ray from
     # taking a third of the memory and from warning of more processes than cores.
     own: dict[str, Any] = {} if shared else {"object_store_memory": 100_000_000, "num_cpus": 64}

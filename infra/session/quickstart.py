@@ -34,10 +34,12 @@ def quick() -> Iterator[None]:
     nodes: list[Any] = []
     with ExitStack() as stack:
         try:
-            from ray._private import services
+            from ray._private import ray_constants, services
             from ray._private.node import Node
             from ray._private.parameter import RayParams
 
+            # What the environment says to Ray's processes, for this one, which has read it already.
+            stack.enter_context(_swapped(ray_constants, "ENABLE_RAY_CLUSTER", lambda _: False))
             stack.enter_context(_swapped(RayParams, "__init__", _fewer))
             stack.enter_context(_swapped(Node, "start_api_server", _later))
             stack.enter_context(_swapped(Node, "start_ray_processes", partial(_noted, nodes)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,11 @@ NOBODY = Access()
 def inbox(role: str) -> str:
     """Where answers and deliveries to a role go: the only part of a tape's account that its own account imports."""
     return f"deliver.{role}"
+
+
+def shown(url: str) -> str:
+    """An address without the name and password that may stand in it."""
+    return re.sub(r"//[^/@,]*@", "//", url)
 
 
 def _readable(path: str, what: str) -> None:

@@ -12,7 +12,7 @@ import nats.errors
 
 from events.tape import TapeError
 
-from .access import NOBODY, Access
+from .access import NOBODY, Access, shown
 from .client import TapeClient
 
 log = logging.getLogger(__name__)
@@ -85,10 +85,14 @@ class Bus:
         except (*BusTrouble, ValueError) as error:
             await self.close()
             if "authorization" in str(error).lower():
-                raise TapeError(f"the NATS server at {url} refuses {self._access.name}: {self._access.hint}") from error
-            raise TapeError(f"no NATS server answers at {url}: {str(error) or 'no answer'}; is it running?") from error
+                raise TapeError(
+                    f"the NATS server at {shown(url)} refuses {self._access.name}: {self._access.hint}"
+                ) from error
+            raise TapeError(
+                f"no NATS server answers at {shown(url)}: {str(error) or 'no answer'}; is it running?"
+            ) from error
         try:
-            check_version(str(self.client.connected_server_version), url)
+            check_version(str(self.client.connected_server_version), shown(url))
         except TapeError:
             await self.close()
             raise

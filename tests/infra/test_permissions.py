@@ -71,7 +71,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def server(home: Path) -> Iterator[NatsServer]:
     """Two tapes, `main` and `other`; on `main` stands one message of every entity."""
-    found = NatsServer(home / "nats", accounts=roles.accounts(secrets.public_keys(home), ("main", "other")))
+    keys = secrets.public_keys(home)
+    found = NatsServer(home / "nats", accounts=lambda: roles.accounts(keys, ("main", "other")))
     asyncio.run(found.start())
     asyncio.run(filled(found.url, home))
     yield found

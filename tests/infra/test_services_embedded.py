@@ -65,7 +65,7 @@ def said(child: subprocess.Popen[str]) -> list[str]:
 async def remember(endpoints: Endpoints, value: int) -> None:
     async with client_as(endpoints, "archivist") as (_, jetstream):
         await jetstream.add_stream(name="main", subjects=["main.>"])
-        await jetstream.publish("main.kept", str(value).encode())
+        await jetstream.publish("main.feed.kept", str(value).encode())
     with psycopg.connect(endpoints.postgres_dsn) as connection:
         connection.execute("CREATE TABLE IF NOT EXISTS kept (value int)")
         connection.execute("INSERT INTO kept VALUES (%s)", (value,))

@@ -114,7 +114,7 @@ async def test_the_replicated_tier_starts_three_servers_that_keep_their_stream(t
             assert (len(endpoints.nats_urls), endpoints.replicas) == (3, 3)
             async with client_as(endpoints, "archivist") as (client, jetstream):
                 await jetstream.add_stream(name="main", subjects=["main.>"], num_replicas=endpoints.replicas)
-                assert await _published(client, b"x", "main.kept") == count
+                assert await _published(client, b"x", "main.feed.kept") == count
 
 
 async def test_an_old_nats_server_is_refused(tmp_path: Path) -> None:
