@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 ARGS ?=
 
-.PHONY: run test check parity chaos soak bench bench-peers clean
+.PHONY: run test check audit parity chaos soak bench bench-peers clean
 
 run: $(VENV)/.run          ## Start everything and watch bots trade on paper: make run ARGS="--for 30s"
 	@$(BIN)/tape run $(ARGS)
@@ -17,6 +17,10 @@ check: $(VENV)/.test       ## Style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+audit: $(VENV)/.test       ## Known vulnerabilities of every pinned package; needs the network, and fails where that does not answer
+	$(PIP) install -c infra/pins/constraints.txt pip-audit
+	$(BIN)/python -m pip_audit --disable-pip --no-deps --progress-spinner off -r infra/pins/constraints.txt
 
 parity: $(VENV)/.test      ## Live equals backtest on the full recorded files, with five kills on the way
 	$(BIN)/python -m scripts.parity $(ARGS)

@@ -15,8 +15,9 @@ from nats.errors import Error as NatsError
 from nats.errors import NoRespondersError
 
 from events import subjects
-from infra.services import nats, process, roles, secrets
+from infra.services import process, roles, secrets
 from infra.services.discovery import Running
+from infra.services.nats_client import connect
 from infra.services.nats_config import write_accounts
 from infra.services.settings import ServiceError
 
@@ -65,7 +66,7 @@ async def admit(home: Path, running: Running, tape: str) -> None:
 
 async def _effective(url: str, running: Running, tape: str) -> None:
     access = running.endpoints.access("session")
-    client = await nats.connect([url], timeout_s=5, access=access)
+    client = await connect([url], timeout_s=5, access=access)
     try:
         while True:
             try:

@@ -10,15 +10,19 @@ from pathlib import Path
 
 import msgspec
 
-from infra.services import admission, discovery, nats, postgres, secrets, sql_roles
+from infra.services import admission, discovery, nats, nats_client, postgres, secrets, sql_roles
+from infra.services.certificates import Certificate, certificate
 from infra.services.discovery import Endpoints, Running
 from infra.services.keeping import keeping
 from infra.services.nats import NatsCluster, NatsServer
 from infra.services.postgres import PostgresServer
-from infra.services.settings import ServiceError, ServiceSettings
+from infra.services.settings import ServiceError, ServiceSettings, is_loopback
 from infra.services.sql_roles import PROJECTOR, VIEWER
 
 _RETRY_S = 0.02
+_SHARED = (
+    "durability", "sync_interval", "nats_url", "nats_secrets", "nats_listen", "postgres_dsn", "postgres_settings",
+)  # fmt: skip
 SYNC_INTERVAL = "1s"  # of no measurable cost beside the server's own 2 minutes; see infra/tapes/README.md
 # An owner's clean stop: the servers' own patience, 30 and 60 s, is added to the time a start may take.
 _STOP_S = 90.0
@@ -78,7 +82,7 @@ def _make_folder(home: Path) -> None:
 
 async def _check_external(settings: ServiceSettings) -> None:
     if settings.nats_url is not None:
-        await nats.check_external(
+        await nats_client.check_external(
             _urls(settings.nats_url), secrets.access(settings.nats_secrets, "viewer", settings.nats_ca)
         )
     if settings.postgres_dsn is not None:
@@ -111,7 +115,7 @@ def _attach(home: Path, wanted: ServiceSettings) -> Running | None:
     running = discovery.read(home)
     if running is None or not running.alive():
         return None
-    for name in ("durability", "sync_interval", "nats_url", "nats_secrets", "postgres_dsn", "postgres_settings"):
+    for name in _SHARED:
         has, asked = getattr(running.settings, name), getattr(wanted, name)
         if has != asked:
             shown = "" if name == "postgres_dsn" else f" {has!r}, not {asked!r}"  # a DSN may hold a password
@@ -179,7 +183,14 @@ def _refuse_other_tier(home: Path, settings: ServiceSettings) -> None:
         )
 
 
+def _certificate(home: Path, settings: ServiceSettings) -> Certificate | None:
+    """None on loopback, where nobody can listen in."""
+    far = not is_loopback(settings.nats_listen)
+    return certificate(secrets.make_folder(home), settings.nats_listen) if far else None
+
+
 def _bus(home: Path, settings: ServiceSettings, accounts: Callable[[], str]) -> NatsServer | NatsCluster:
+    made = _certificate(home, settings)
     if settings.durability == "replicated":
         return NatsCluster(
             home / "cluster",
@@ -188,6 +199,8 @@ def _bus(home: Path, settings: ServiceSettings, accounts: Callable[[], str]) -> 
             monitor_port=settings.nats_monitor_port,
             sync_interval=settings.sync_interval or SYNC_INTERVAL,
             accounts=accounts,
+            host=settings.nats_listen,
+            certificate=made,
             start_timeout_s=settings.start_timeout_s,
         )
     return NatsServer(
@@ -197,6 +210,8 @@ def _bus(home: Path, settings: ServiceSettings, accounts: Callable[[], str]) -> 
         monitor_port=settings.nats_monitor_port,
         sync_interval="always" if settings.durability == "always" else settings.sync_interval or SYNC_INTERVAL,
         accounts=accounts,
+        host=settings.nats_listen,
+        certificate=made,
         start_timeout_s=settings.start_timeout_s,
     )
 
@@ -226,8 +241,10 @@ def _running(
     else:
         writing = str(settings.postgres_dsn)
         reading = settings.postgres_view_dsn or writing
+    made = None if bus is None else _certificate(home, settings)
+    ca = settings.nats_ca if made is None else made.ca
     keys = str(where) if bus is not None else settings.nats_secrets
-    endpoints = Endpoints(urls, monitor, writing, _replicas(settings), reading, keys, settings.nats_ca)
+    endpoints = Endpoints(urls, monitor, writing, _replicas(settings), reading, keys, ca)
     return Running(os.getpid(), settings, endpoints, tuple(servers))
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-import re
+import secrets
 import shutil
 import signal
 import subprocess
@@ -14,39 +14,22 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from nats.aio.client import Client
 from nats.errors import Error as NatsError
-from nats.errors import NoServersError
 from nats.js.errors import Error as JetStreamError
 
-from events.tape import TapeError
 from infra.services import process
-from infra.services.nats_config import Described, Routes, write_accounts
+from infra.services.certificates import Certificate
+from infra.services.nats_client import check_version, connect
+from infra.services.nats_config import Described, Routes, write_accounts, write_config
 from infra.services.settings import ServiceError
-from infra.tapes.access import NOBODY, Access, shown
 
-MIN_VERSION = (2, 12)
 CLUSTER_SIZE = 3
 # Store recovery reads indexes, and on a bad shutdown whole blocks; beyond this the operator should look.
 _STOP_PATIENCE_S = 30.0
 _CONNECT_TIMEOUT_S = 2
 _PORT_ATTEMPTS = 3
+_LOOPBACK, _EVERYWHERE = "127.0.0.1", ("0.0.0.0", "::")
 _LOG_WORDS = ("[FTL]", "[ERR]", "nats-server:")
-
-
-def version_of(text: str) -> tuple[int, int]:
-    """Major and minor version in texts such as "nats-server: v2.15.1" or "2.12.0-beta.2"."""
-    found = re.search(r"(\d+)\.(\d+)", text)
-    if found is None:
-        raise ServiceError(f'"{text.strip()[:80]}" names no version of a NATS server.')
-    return int(found[1]), int(found[2])
-
-
-def check_version(text: str, where: str) -> None:
-    """Raises ServiceError when the version in `text` is older than the system needs."""
-    if version_of(text) < MIN_VERSION:
-        found = ".".join(map(str, version_of(text)))
-        raise ServiceError(f"The NATS server {where} is version {found}; 2.12 or newer is needed.")
 
 
 def find_binary(named: str | None) -> Path:
@@ -64,51 +47,6 @@ def find_binary(named: str | None) -> Path:
         raise ServiceError(f'"{found}" does not run: {error}.') from None
     check_version(done.stdout or done.stderr, f'"{found}"')
     return Path(found).absolute()
-
-
-async def check_external(urls: list[str], access: Access = NOBODY) -> None:
-    """Connects to servers given by URL: raises ServiceError unless one answers, is new enough and has JetStream."""
-    where = shown(", ".join(urls))
-    try:
-        client = await connect(urls, timeout_s=5, access=access)
-    except TapeError as error:
-        raise ServiceError(f"{error}.") from None
-    except (TimeoutError, NatsError, OSError, ValueError) as error:
-        reason = str(error) or type(error).__name__
-        raise ServiceError(f"No NATS server answers at {where}: {reason}.") from None
-    try:
-        check_version(str(client.connected_server_version), f"at {where}")
-        await client.jetstream(prefix=access.api, timeout=5).account_info()
-    except (TimeoutError, NatsError, JetStreamError):
-        raise ServiceError(f"The NATS server at {where} does not offer JetStream; switch it on there.") from None
-    finally:
-        await client.close()
-
-
-async def connect(urls: list[str], *, timeout_s: int, access: Access = NOBODY) -> Client:
-    """Two tries per server. The client's own default retries a first connection for 2 minutes, and -1 for ever.
-
-    Raises the last cause instead of the client's "no servers available".
-    """
-    causes: list[Exception] = []
-
-    async def keep(error: Exception) -> None:
-        causes.append(error)
-
-    client = Client()
-    try:
-        await client.connect(
-            urls,
-            allow_reconnect=False,
-            max_reconnect_attempts=1,
-            reconnect_time_wait=0,
-            connect_timeout=timeout_s,
-            error_cb=keep,
-            **access.options(),
-        )
-    except NoServersError as error:
-        raise (causes[-1] if causes else error) from None
-    return client
 
 
 def living(directory: Path) -> list[int]:
@@ -141,9 +79,12 @@ class NatsServer:
         sync_interval: str | None = None,
         routes: Routes | None = None,
         accounts: Callable[[], str] | None = None,
+        host: str = _LOOPBACK,
+        certificate: Certificate | None = None,
         start_timeout_s: float = 120.0,
     ) -> None:
         self.directory = directory.resolve()
+        self._host, self._certificate = host, certificate
         self.config = self.directory / "nats.conf"
         self.log = self.directory / "nats.log"
         self.name = name
@@ -157,7 +98,8 @@ class NatsServer:
 
     @property
     def url(self) -> str:
-        return f"nats://127.0.0.1:{self._ports[0]}"
+        host = _LOOPBACK if self._host in _EVERYWHERE else self._host
+        return f"{'tls' if self._certificate else 'nats'}://{host}:{self._ports[0]}"
 
     @property
     def monitor_url(self) -> str:
@@ -207,9 +149,16 @@ class NatsServer:
 
     def _write_config(self) -> None:
         described = Described(
-            self.directory, self.name, *self._ports, self._sync_interval, self._routes, self._accounts is not None
+            self.directory,
+            self.name,
+            *self._ports,
+            self._sync_interval,
+            self._routes,
+            self._accounts is not None,
+            self._host,
+            self._certificate,
         )
-        self.config.write_text(described.text())
+        write_config(self.config, described.text())
         if self._accounts is not None:
             write_accounts(self.directory, self._accounts())
 
@@ -307,9 +256,12 @@ class NatsCluster:
         monitor_port: int = 0,
         sync_interval: str | None = None,
         accounts: Callable[[], str] | None = None,
+        host: str = _LOOPBACK,
+        certificate: Certificate | None = None,
         start_timeout_s: float = 120.0,
     ) -> None:
         self.directory = directory.resolve()
+        self._host, self._certificate = host, certificate
         self._binary = binary
         self._accounts = accounts
         self._port = port
@@ -335,7 +287,7 @@ class NatsCluster:
         return tuple(server.pid for server in self.servers)
 
     def _members(self) -> tuple[NatsServer, ...]:
-        ports = tuple(process.free_ports(CLUSTER_SIZE))
+        ports, password = tuple(process.free_ports(CLUSTER_SIZE)), secrets.token_hex(24)
         return tuple(
             NatsServer(
                 self.directory / str(index + 1),
@@ -344,8 +296,10 @@ class NatsCluster:
                 monitor_port=self._monitor_port + index if self._monitor_port else 0,
                 name=f"tickertape-{index + 1}",
                 sync_interval=self._sync_interval,
-                routes=Routes(ports[index], ports),
+                routes=Routes(ports[index], ports, password),
                 accounts=self._accounts,
+                host=self._host,
+                certificate=self._certificate,
                 start_timeout_s=self._start_timeout_s,
             )
             for index in range(CLUSTER_SIZE)

@@ -1,15 +1,18 @@
 """What to run, where, and how durable: the settings of the services, and the one error they raise."""
 
 import difflib
+import ipaddress
 import re
 from collections.abc import Mapping
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 import msgspec
 
 Durability = Literal["standard", "replicated", "always"]
 
 _DURATION = re.compile(r"(\d+(ms|s|m|h))+")
+_ENCRYPTED = ("require", "verify-ca", "verify-full")
 _SETTING_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_.]*")
 _POSTGRES_FIXED = frozenset(
     {"config_file", "data_directory", "hba_file", "listen_addresses", "port", "unix_socket_directories"}
@@ -25,14 +28,17 @@ class ServiceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
 
     `nats_url` (several servers separated by commas) and `postgres_dsn` replace the embedded server. `nats_secrets` is
     the folder with the keys of the roles (`<role>.nk`) that the server at `nats_url` knows, `nats_ca` the file of the
-    authority that signed its certificate. `postgres_view_dsn` is the same database for who may only read it. A port of 0
-    means any free one; a replicated tier with a fixed port takes three in a row. `sync_interval` is a duration such as
-    "10s" (None: 1 s); durability "always" syncs each write instead.
+    authority that signed its certificate. `postgres_view_dsn` is the same database for who may only read it. To another
+    machine everything is encrypted, unless `plaintext`. `nats_listen`: where the embedded bus listens; beyond loopback
+    with a certificate of its own. A port of 0 means any free one; a replicated tier with a fixed port takes three in a
+    row. `sync_interval` is a duration such as "10s" (None: 1 s); durability "always" syncs each write instead.
     """
 
     nats_url: str | None = None
     nats_secrets: str | None = None
     nats_ca: str | None = None
+    plaintext: bool = False
+    nats_listen: str = "127.0.0.1"
     nats_port: int = 0
     nats_monitor_url: str | None = None
     nats_monitor_port: int = 0
@@ -54,10 +60,21 @@ class ServiceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
             raise ValueError(f"start_timeout_s must be above 0 seconds, not {self.start_timeout_s}")
         if self.sync_interval is not None:
             self._check_sync_interval(self.sync_interval)
+        if self.nats_url is not None and not self.plaintext:
+            self._check_nats_url(self.nats_url)
         for name in ("postgres_dsn", "postgres_view_dsn"):
-            check_dsn(name, getattr(self, name))
+            check_dsn(name, getattr(self, name), self.plaintext)
         for name, value in self.postgres_settings.items():
             check_postgres_setting(name, value)
+
+    def _check_nats_url(self, url: str) -> None:
+        for one in url.split(","):
+            parts = urlsplit(one.strip() if "://" in one else f"nats://{one.strip()}")
+            if not is_loopback(parts.hostname or "") and parts.scheme not in ("tls", "wss") and self.nats_ca is None:
+                raise ValueError(
+                    f"nats_url names another machine, {parts.hostname}, without encryption: write tls:// or name the "
+                    "authority of its certificate in nats_ca, or set plaintext where the way there is safe"
+                )
 
     def _check_sync_interval(self, interval: str) -> None:
         if not _DURATION.fullmatch(interval):
@@ -66,20 +83,36 @@ class ServiceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
             raise ValueError('sync_interval has no meaning with durability "always"; leave one of them out')
 
 
-def check_dsn(name: str, dsn: str | None) -> None:
-    """Raises ValueError for what libpq cannot read; without its words, which repeat the password."""
+def is_loopback(host: str) -> bool:
+    """Whether what is sent to a host stays on this machine."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def check_dsn(name: str, dsn: str | None, plaintext: bool) -> None:
+    """Raises ValueError for what libpq cannot read, without its words, which repeat the password; and for an address on
+    another machine to which the connection would not be encrypted."""
     if dsn is None:
         return
     from psycopg import ProgrammingError  # only here: a command that needs no database starts without it
     from psycopg.conninfo import conninfo_to_dict
 
     try:
-        conninfo_to_dict(dsn)
+        parts = conninfo_to_dict(dsn)
     except (ProgrammingError, UnicodeError):
         raise ValueError(
             f"{name} cannot be read: write a URL as in postgresql://user@host:5432/database, with %40 and the like for "
             "special characters, or key=value pairs"
         ) from None
+    hosts = str(parts.get("hostaddr") or parts.get("host") or "").split(",")
+    far = [host for host in hosts if host and not host.startswith("/") and not is_loopback(host)]
+    if far and not plaintext and parts.get("sslmode") not in _ENCRYPTED:
+        raise ValueError(
+            f"{name} names another machine, {far[0]}, without encryption: add sslmode=verify-full (or require), or set "
+            "plaintext where the way there is safe"
+        )
 
 
 def check_postgres_setting(name: str, value: str | int | float | bool) -> None:

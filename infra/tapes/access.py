@@ -57,6 +57,11 @@ def inbox(role: str) -> str:
     return f"deliver.{role}"
 
 
+def encrypted(url: str, access: Access) -> bool:
+    """Whether a connection is to be made with TLS or not at all."""
+    return access.ca is not None or url.startswith("tls://")
+
+
 def shown(url: str) -> str:
     """An address without the name and password that may stand in it."""
     return re.sub(r"//[^/@,]*@", "//", url)

@@ -12,7 +12,7 @@ import nats.errors
 
 from events.tape import TapeError
 
-from .access import NOBODY, Access, shown
+from .access import NOBODY, Access, encrypted, shown
 from .client import TapeClient
 
 log = logging.getLogger(__name__)
@@ -60,11 +60,13 @@ class Bus:
         """Subjects, in lower case as nats-py names them, to which the server lets this role publish nothing."""
         self._label = label
         self._closing = False
+        self._trouble = ""
         self._listeners: set[asyncio.Event] = set()
 
     async def connect(self, url: str) -> None:
         """`url` may name several servers, separated by commas. Raises TapeError where none answers or is new enough."""
         servers = [one.strip() for one in url.split(",")]
+        self.client.encrypted = encrypted(url, self._access)
         try:
             async with asyncio.timeout(CONNECT_PATIENCE_S):
                 await self.client.connect(
@@ -84,13 +86,12 @@ class Bus:
             raise
         except (*BusTrouble, ValueError) as error:
             await self.close()
-            if "authorization" in str(error).lower():
+            reason = str(error) or self._trouble or "no answer"
+            if "authorization" in reason.lower():
                 raise TapeError(
                     f"the NATS server at {shown(url)} refuses {self._access.name}: {self._access.hint}"
                 ) from error
-            raise TapeError(
-                f"no NATS server answers at {shown(url)}: {str(error) or 'no answer'}; is it running?"
-            ) from error
+            raise TapeError(f"no NATS server answers at {shown(url)}: {reason}; is it running?") from error
         try:
             check_version(str(self.client.connected_server_version), shown(url))
         except TapeError:
@@ -148,9 +149,11 @@ class Bus:
             raise NotAllowed(f"{self._access.name} may not publish to {subject}")
 
     async def _error(self, error: Exception) -> None:
-        if self.client.is_connecting and "authorization" in str(error).lower():
+        if self.client.is_connecting:
+            self._trouble = str(error) or type(error).__name__
             self.client.hang_up()
-            raise nats.errors.AuthorizationError  # out of `connect`, which would try the same key again and again
+            if "authorization" in self._trouble.lower():
+                raise error  # out of `connect`, which would try the same key again and again
         if found := _VIOLATION.search(str(error)):
             self.refused.add(found[1].lower())
             self.client.interrupt(error)

@@ -19,7 +19,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
-_NEEDED = ("_process_msg", "_process_op_err", "_read_loop", "_send_command", "_flusher")
+_NEEDED = ("_process_msg", "_process_op_err", "_read_loop", "_send_command", "_flusher", "_connect_command")
 if missing := [name for name in _NEEDED if not hasattr(Client, name)]:
     raise ImportError(f"this nats-py has no {', '.join(missing)}: install the version in infra/pins/constraints.txt")
 
@@ -49,6 +49,8 @@ class TapeClient(Client):
         self._answers: dict[str, asyncio.Future[Delivery]] = {}
         self._answers_at = ""
         self._asked = 0
+        self.encrypted = False
+        """Whether to speak to no server that does not encrypt; nats-py itself takes the server's word for it."""
 
     async def subscribe_directly(self, subject: str, handler: Handler) -> Subscription:
         """As `subscribe`, but `handler` is called while the socket is read: it must be short and must not fail."""
@@ -94,6 +96,12 @@ class TapeClient(Client):
         command = b"".join(lines)
         if not self._write(command):
             await self._send_command(command)
+
+    def _connect_command(self) -> bytes:
+        """Called before anything is said, on a reconnect as well."""
+        if self.encrypted and not self._server_info.get("tls_required"):
+            raise nats.errors.SecureConnRequiredError
+        return super()._connect_command()
 
     def hang_up(self) -> None:
         """Closes the socket of an attempt to connect that is given up."""

@@ -39,6 +39,7 @@ from events.market import Candle
 from events.timeframe import MINUTE
 from events.trading import Fill
 from infra.config import Config, SessionSettings
+from infra.services.nats import NatsServer
 from infra.session.player import Player
 from infra.session.run import Session, session
 from infra.tapes.jetstream import JetStreamTape
@@ -207,15 +208,16 @@ async def latency(candles: int, blocks: int, gap_s: float) -> dict[str, Any]:
     warm_up = 50
     with tempfile.TemporaryDirectory() as folder:
         settings = config(Path(folder))
-        async with session(settings, settings.plan()) as live:
-            feed = Feed(live.tape)
+        # The floor is of a server without roles: what they cost is part of the ratio.
+        async with session(settings, settings.plan()) as live, NatsServer(Path(folder) / "bare") as plain:
+            feed = Feed(live.feeds)
             live.start()
             await _first_decision(live, feed)
             await paced(feed.publish, warm_up, gap_s)
             await until_quiet(live.tape)
             skip = feed.number
             sizes = await sizes_of(live.tape)
-            url = live.endpoints.nats_url
+            url = plain.url
             client = await nats.connect(url)
             await client.jetstream().add_stream(name="bare", subjects=["bare.>"])
             yardstick = Bare(client, sizes)

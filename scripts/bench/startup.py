@@ -27,6 +27,7 @@ import uvloop
 from events.subjects import CLAIMED
 from events.tape import TapeError
 from infra.services import discovery
+from infra.services.discovery import Endpoints
 from infra.tapes.jetstream import JetStreamTape
 
 PATIENCE_S = 120.0
@@ -66,14 +67,14 @@ def ours(folder: Path) -> dict[str, float]:
             assert time.time() - began < PATIENCE_S, "no services"
             time.sleep(0.02)
         services = time.time() - began
-        return {"services": services, **uvloop.run(_decisions(found.endpoints.nats_url, began))}
+        return {"services": services, **uvloop.run(_decisions(found.endpoints, began))}
     finally:
         child.send_signal(signal.SIGINT)
         child.wait(PATIENCE_S)
 
 
-async def _decisions(url: str, began: float) -> dict[str, float]:
-    tape, found = await _tape(url), {}
+async def _decisions(at: Endpoints, began: float) -> dict[str, float]:
+    tape, found = await _tape(at), {}
     try:
         async for entry in tape.follow():
             if entry.decision.kind == CLAIMED:
@@ -86,10 +87,10 @@ async def _decisions(url: str, began: float) -> dict[str, float]:
     raise AssertionError("the tape ended")
 
 
-async def _tape(url: str) -> JetStreamTape:
+async def _tape(at: Endpoints) -> JetStreamTape:
     while True:
         try:
-            return await JetStreamTape.connect(url, "main", create=False)
+            return await JetStreamTape.connect(at.nats, "main", create=False, access=at.access("viewer"))
         except TapeError:
             await asyncio.sleep(0.02)
 

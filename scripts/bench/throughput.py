@@ -34,6 +34,7 @@ import uvloop
 from actors.plan import AccountPlan, BotPlan, Sizing, SymbolPlan
 from events.codec import Codec
 from infra.config import Config, SessionSettings
+from infra.services.nats import NatsServer
 from infra.session.player import Player
 from infra.session.run import Session, session
 from infra.tapes.jetstream import JetStreamTape
@@ -70,7 +71,7 @@ async def side_by_side(each: Callable[[str], Awaitable[None]]) -> None:
 
 async def ours(live: Session, first: int, minutes: int) -> float:
     """Messages a second, from the first candle's call until everybody has dealt with the last one."""
-    player = Player(live.tape, None)
+    player = Player(live.feeds, None)
     messages = {name: [candle(name, first + number) for number in range(minutes)] for name in SYMBOLS}
     before = await live.tape.end()
 
@@ -168,14 +169,14 @@ async def throughput(minutes: int, blocks: int) -> dict[str, Any]:
     rates: list[tuple[float, float]] = []
     with tempfile.TemporaryDirectory() as folder:
         settings = config(Path(folder))
-        async with session(settings, settings.plan()) as live:
+        async with session(settings, settings.plan()) as live, NatsServer(Path(folder) / "bare") as plain:
             live.start()
             for number in range(WARM_UP):  # one by one, so that each minute's orders are filled in the next
                 await ours(live, 1 + number, 1)
             sizes = await sizes_of(live.tape)
-            client = await nats.connect(live.endpoints.nats_url)
+            client = await nats.connect(plain.url)
             await client.jetstream().add_stream(name="bare", subjects=["bare.>"])
-            with hops(live.endpoints.nats_url, sizes):
+            with hops(plain.url, sizes):
                 await bare(client, sizes, WARM_UP)
                 for block in range(blocks):
                     mine = await ours(live, 1 + WARM_UP + block * minutes, minutes)

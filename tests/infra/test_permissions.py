@@ -253,7 +253,7 @@ async def test_lockstep_is_spoken_between_those_whom_it_concerns(server: NatsSer
                     heard[name].add(found.subject.removeprefix("lockstep.main."))
 
                 await one.client.subscribe(f"lockstep.*.{word}", cb=hear)
-            await one.client.flush()
+            assert await one.refuses() == []
         for one in everybody:
             for word in LOCKSTEP:
                 if allowed(roles.role(one.role), f"lockstep.main.{word}"):
@@ -320,7 +320,7 @@ async def test_a_consumer_cannot_deliver_to_a_tape_or_to_jetstream(server: NatsS
             assert "error" not in await deliver(target, f"road{number}"), target
     async with trying(server, home, "session") as session:
         heard = await session.client.subscribe("lockstep.*.report.*")
-        await session.client.flush()
+        assert await session.refuses() == []
         await server.stop()  # consumers deliver when they come back, if not before
         await server.start()
         await asyncio.sleep(0.5)  # they would do so within milliseconds

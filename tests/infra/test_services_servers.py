@@ -14,7 +14,8 @@ import pytest
 from nats.aio.client import Client
 
 from infra.services.embedded import embedded
-from infra.services.nats import NatsCluster, NatsServer, check_external
+from infra.services.nats import NatsCluster, NatsServer
+from infra.services.nats_client import check_external
 from infra.services.postgres import PostgresServer
 from infra.services.postgres import check_external as check_external_postgres
 from infra.services.settings import ServiceError, ServiceSettings, settings_from
