@@ -18,7 +18,7 @@ import pytest
 from nats.aio.client import Client
 
 from events import subjects
-from events.control import StopSession
+from events.control import PauseBot
 from events.decision import Decision
 from events.feed import observed
 from events.tape import TapeError
@@ -92,7 +92,7 @@ def access(home: Path, role: str) -> Access:
 
 
 def message(actor: str, number: int = 0) -> Decision:
-    return observed(actor, number, StopSession(number, "who", "why"))
+    return observed(actor, number, PauseBot("b", number, "who", "why"))
 
 
 class Tried:

@@ -1,6 +1,8 @@
 """A bus that listens beyond this machine encrypts, and nobody speaks to one that was to and does not."""
 
+import gc
 import ssl
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,9 +24,11 @@ EVERYWHERE = "0.0.0.0"
 
 
 @pytest.fixture(autouse=True)
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """What is refused here is refused again and again: one second of trying shows it."""
     monkeypatch.setattr("infra.tapes.bus.CONNECT_PATIENCE_S", 1.0)
+    yield
+    gc.collect()  # now, while the warnings of those sockets are not looked at
 
 
 async def test_a_server_beyond_loopback_is_reached_with_its_authority_only(tmp_path: Path) -> None:
