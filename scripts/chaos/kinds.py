@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Sequence
+from pathlib import Path
 
 from scripts.chaos import faults
+from scripts.chaos.disk import Disk
 from scripts.chaos.faults import Kind
 from scripts.chaos.full import full_database, full_tape
 from scripts.chaos.proxy import is_ack, is_append, is_commit, is_delivery, is_told
 
+FULL = (
+    Kind("nats-server: disk full", full_tape, 0.6),
+    Kind("PostgreSQL: disk full", full_database, 0.6),
+)
+"""These need a small disk to be mounted."""
+
 KINDS = (
+    *FULL,
     Kind("ack lost", faults.message("down", is_ack, copies=0), 2, light=True),
     Kind("ack lost, connection cut", faults.message("down", is_ack, cut=True), 6, light=True),
     Kind("ack doubled", faults.message("down", is_ack, copies=2), 4, light=True),
@@ -39,13 +49,11 @@ KINDS = (
     Kind("everything: SIGKILL", faults.kill_all, 0.5),
     Kind("nats-server: SIGKILL", faults.kill_bus, 6),
     Kind("nats-server: SIGSTOP", faults.stop_bus, 3),
-    Kind("nats-server: disk full", full_tape, 0.6),
     Kind("PostgreSQL: SIGKILL", faults.kill_database, 5),
     Kind("PostgreSQL: SIGSTOP", faults.stop_database, 2),
     Kind("PostgreSQL: session SIGKILL", faults.backend(signal.SIGKILL), 3),
     Kind("PostgreSQL: session SIGTERM", faults.backend(signal.SIGTERM), 3),
     Kind("PostgreSQL: session SIGSTOP", faults.backend(signal.SIGSTOP), 2),
-    Kind("PostgreSQL: disk full", full_database, 0.6),
     Kind("gcs_server: SIGKILL", faults.kill("gcs_server"), 0.25),
     Kind("gcs_server: SIGSTOP", faults.stop("gcs_server", 3.0), 1),
     Kind("raylet: SIGKILL", faults.kill("raylet"), 0.25),
@@ -54,3 +62,10 @@ KINDS = (
     Kind("Ray's agents: SIGKILL", faults.kill("ray::RuntimeEnv"), 0.1, long=True),
     Kind("Ray's agents: SIGSTOP", faults.stop("ray::RuntimeEnv", 3.0), 0.5),
 )
+
+
+def possible(kinds: Sequence[Kind], folder: Path) -> tuple[Kind, ...]:
+    """Those that can be here: without the right to mount, no disk is filled."""
+    with Disk(folder / "tried") as disk:
+        allowed = disk.mounted
+    return tuple(kind for kind in kinds if allowed or kind not in FULL)

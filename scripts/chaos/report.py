@@ -20,6 +20,7 @@ class Report(msgspec.Struct, frozen=True):
     misses: int
     session_starts: int
     duration_s: float
+    left_out: tuple[str, ...]
     surprises: tuple[str, ...]
     leftovers: tuple[str, ...]
     outcome: Outcome
@@ -65,6 +66,7 @@ def sentences(report: Report) -> str:
         f"digest {found.live}",
         f"undisturbed {found.undisturbed}",
     ]
+    lines += [f"not possible here, left out: {each}" for each in report.left_out]
     lines += [f"WRONG: {each}" for each in (*found.wrong, *report.surprises, *report.leftovers)]
     if report.clean:
         lines.append("digest, fills and every table are those of an undisturbed run")

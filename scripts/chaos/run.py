@@ -15,6 +15,7 @@ import msgspec
 
 from scripts.chaos.campaign import Campaign, drawn
 from scripts.chaos.faults import Kind
+from scripts.chaos.kinds import possible
 from scripts.chaos.observer import Observer
 from scripts.chaos.report import Report
 from scripts.chaos.stack import ROOT, Log, Stack, until
@@ -40,7 +41,8 @@ async def campaign(folder: Path, chosen: Settings) -> Report:
     """Raises Stuck where the system does not get over a fault."""
     log = Log(folder / "chaos.log")
     stack = Stack(folder, log, chosen.pace)
-    volleys = drawn(chosen.kinds, chosen.faults, random.Random(chosen.seed), chosen.together)
+    kinds = possible(chosen.kinds, folder)
+    volleys = drawn(kinds, chosen.faults, random.Random(chosen.seed), chosen.together)
     log("campaign", seed=chosen.seed, faults=chosen.faults, pace=chosen.pace)
     began = time.monotonic()
     async with stack.running():
@@ -63,8 +65,18 @@ async def campaign(folder: Path, chosen: Settings) -> Report:
             await tape.close()
         stack.surprises += await _verified(stack.config_file)
     hits = tuple(sorted(done.hits, key=lambda hit: hit.number))
+    left_out = tuple(kind.name for kind in chosen.kinds if kind not in kinds)
     return Report(
-        chosen.seed, len(hits), done.misses, stack.starts, took, tuple(stack.surprises), leftovers, outcome, hits
+        chosen.seed,
+        len(hits),
+        done.misses,
+        stack.starts,
+        took,
+        left_out,
+        tuple(stack.surprises),
+        leftovers,
+        outcome,
+        hits,
     )
 
 

@@ -19,7 +19,7 @@ from tests import data
 FAULTS = 100
 SEED = 4
 PACE = 60.0  # market facts a second: on two cores the session can keep up with it
-TOGETHER = 0.8
+TOGETHER = 0.93
 
 
 @pytest.fixture(scope="module")
@@ -41,4 +41,5 @@ def test_everything_is_as_if_nothing_had_happened(report: Report) -> None:
 
 def test_every_kind_of_fault_has_hit(report: Report) -> None:
     assert report.faults == len(report.hits) == FAULTS
-    assert {hit.kind for hit in report.hits} == {kind.name for kind in KINDS if not kind.long}
+    # Where mounting is not allowed, no disk can be filled.
+    assert {hit.kind for hit in report.hits} == {kind.name for kind in KINDS if not kind.long} - set(report.left_out)
