@@ -14,7 +14,7 @@ from events.tape import TapeError
 from infra.tapes.jetstream import JetStreamTape
 from projections.schemas import schema_of
 
-POLL_S = 0.02
+POLL_S = 0.03
 AWAY_S = 0.2
 BACKENDS = "SELECT pid FROM pg_stat_activity WHERE application_name = 'tickertape projector'"
 
