@@ -34,7 +34,7 @@ async def _full(place: Place, disk: Disk, server: Server, at: Callable[[], int])
     if not await until(lambda: at() != before, THERE_S):
         raise Missed("nothing is written")
     log = server.log
-    said = len(log.read_bytes())  # noqa: ASYNC240 - a small file
+    said = len(log.read_bytes())
     taken, began, before = disk.fill(), time.monotonic(), at()
     try:
         if not await until(lambda: server.ended or b"no space left" in log.read_bytes()[said:].lower(), FELT_S):
