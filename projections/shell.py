@@ -57,6 +57,7 @@ class Projector:
         """The last committed tape sequence."""
         self.failures = 0
         """Attempts to reach the database since the last commit."""
+        self.rebuilding = False
 
     async def run(self) -> None:
         """Follows the tape for ever, from the checkpoint. A database that is away is waited for.
@@ -93,12 +94,15 @@ class Projector:
 
     async def _make_anew(self, need: RebuildNeeded) -> None:
         log.error("%s; they are made anew now, and the old ones serve until then", need.why)
+        self.rebuilding = True
         try:
             report = await rebuild(self._dsn, self._tape, lambda at, end: self._reached(at), schema=self._schema)
         except outcome.RebuildAtWork:
             log.info("another process makes these tables anew: waiting for it")
             await asyncio.sleep(_WAIT_S)
             return
+        finally:
+            self.rebuilding = False
         log.warning("the tables were made anew from the tape up to %d in %.1f s", report.at, report.seconds)
 
     def _reached(self, at: int) -> None:

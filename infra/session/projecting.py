@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from typing import Any
 
 import ray
@@ -46,11 +47,16 @@ class ProjectorWorker:
             await tape.close()
 
     async def progress(self) -> dict[str, int]:
-        """The last tape sequence that is committed, and the process id. Waiting for a database counts as moving."""
+        """The last tape sequence that is committed, and the process id.
+
+        Waiting for a database counts as moving, and so does making tables anew: an index over millions of rows takes
+        longer than a stalled process is given.
+        """
         found = self._projector
-        return {
-            "at": found.at if found else 0, "pid": os.getpid(), "moved": found.failures if found else 0,
-        }  # fmt: skip
+        if found is None:
+            return {"at": 0, "pid": os.getpid(), "moved": 0}
+        moved = time.monotonic_ns() if found.rebuilding else found.failures
+        return {"at": found.at, "pid": os.getpid(), "moved": moved}
 
 
 def spawn_projector(endpoints: Endpoints, tape: JetStreamTape, epoch: int = 0) -> Any:

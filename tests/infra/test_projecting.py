@@ -9,10 +9,11 @@ import pytest
 from events.memory import MemoryTape
 from infra.services.discovery import Endpoints
 from infra.session import cluster
-from infra.session.projecting import spawn_projector
+from infra.session.projecting import ProjectorWorker, spawn_projector
+from infra.tapes.access import NOBODY
 from infra.tapes.jetstream import JetStreamTape
 from projections.schemas import schema_of
-from projections.shell import project_to_end, table_hashes
+from projections.shell import Projector, project_to_end, table_hashes
 from tests.projections.history import history
 
 
@@ -42,3 +43,14 @@ async def test_a_projector_process_keeps_the_tables_up_with_the_bus(nats_url: st
     finally:
         await asyncio.to_thread(cluster.stop)
         await tape.close()
+
+
+async def test_making_tables_anew_counts_as_moving() -> None:
+    """Else the watch would kill, for ever, a projector whose indexes take longer than a stalled process is given."""
+    worker = ProjectorWorker("nats://nowhere", "main", 1, "postgresql://nowhere", NOBODY)
+    worker._projector = Projector("postgresql://nowhere", MemoryTape())
+    still = [await worker.progress() for _ in range(2)]
+    assert still[0] == still[1]
+    worker._projector.rebuilding = True
+    moving = [await worker.progress() for _ in range(2)]
+    assert moving[0] != moving[1]
