@@ -53,10 +53,8 @@ class Projector:
 
     def __init__(self, dsn: str, tape: Tape, *, schema: str | None = None) -> None:
         self._dsn, self._tape, self._schema = dsn, tape, schema or schema_of(tape.name)
-        self.at = 0
-        """The last committed tape sequence."""
-        self.failures = 0
-        """Attempts to reach the database since the last commit."""
+        self.at = 0  # the last committed tape sequence
+        self.failures = 0  # attempts to reach the database since the last commit
         self.rebuilding = False
 
     async def run(self) -> None:
