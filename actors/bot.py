@@ -61,7 +61,7 @@ class BotDecider:
     """From candles to the position a bot wants; and from trades, where `symbol` makes its bars of them and the strategy
     has `on_trade`."""
 
-    logic = 1
+    logic = 2
     """The version of what is here; `version` is this and the strategy's."""
 
     def __init__(self, plan: BotPlan, symbol: SymbolPlan | None = None) -> None:
@@ -86,15 +86,18 @@ class BotDecider:
 
     def hears(self, entry: Recorded) -> bool:
         facts = entry.decision.facts
-        return not _NO_NEWS.issuperset(map(type, facts)) and any(self._hears(entry.actor, fact) for fact in facts)
+        if entry.actor == self.feed and validation.crowded(entry):
+            return False
+        return not _NO_NEWS.issuperset(map(type, facts)) and any(self._hears(entry, fact) for fact in facts)
 
-    def _hears(self, actor: str, fact: Fact) -> bool:
+    def _hears(self, entry: Recorded, fact: Fact) -> bool:
+        actor = entry.actor
         match fact:
             case Candle():
                 return actor == self.market and fact.timeframe == self.plan.timeframe
             case Trade():
                 door = self.door
-                return door is not None and actor == self.feed and validation.trade_fault(door, fact) is None
+                return door is not None and actor == self.feed and validation.counts(door, entry, fact)
             case CandleBlock():
                 return actor == self.market and fact.timeframe == self.plan.timeframe
             case Fill() | RiskRefused() | OrderRejected():
@@ -113,7 +116,7 @@ class BotDecider:
     def observe(self, state: BotState, entry: Recorded) -> None:
         state.wish = None
         for fact in entry.decision.facts:
-            if not self._hears(entry.actor, fact):
+            if not self._hears(entry, fact):
                 continue
             match fact:
                 case Candle():
@@ -161,11 +164,11 @@ class BotDecider:
             if state.started and type(fact) not in _ORDERS:
                 continue
             match fact:
-                case Candle() | Trade() if not state.started and not facts and self._hears(entry.actor, fact):
+                case Candle() | Trade() if not state.started and not facts and self._hears(entry, fact):
                     facts.append(self._started(ts))
-                case PauseBot() if not state.paused and self._hears(entry.actor, fact):
+                case PauseBot() if not state.paused and self._hears(entry, fact):
                     facts.append(BotPaused(self.plan.name, ts, fact.reason))
-                case ResumeBot() if state.paused and self._hears(entry.actor, fact):
+                case ResumeBot() if state.paused and self._hears(entry, fact):
                     facts.append(BotResumed(self.plan.name, ts, fact.reason))
                 case _:
                     pass
@@ -233,7 +236,8 @@ def is_next(state: BotState, trade: Trade) -> bool:
     if trade.id:
         if trade.id in state.ids:
             return False
-        state.ids[trade.id] = None
+        if len(state.ids) < symbol_rules.IDS_MAX:
+            state.ids[trade.id] = None
     return True
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
+from msgspec import Meta
 
 
 class Plain(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -18,6 +19,8 @@ class SymbolPlan(Plain, frozen=True, kw_only=True):
     `source`: `candles` (the feed sends bars of `base`) or `trades` (bars are made here).
     `empty`: what a bar without trades is. `flat`: there is a flat bar for it (made here where the source is trades),
     so a hole is a gap; `omit`: there is none, so a hole is no gap. `tick` and `lot` are the venue's steps.
+    `ahead`: seconds by which a stamp may be later than the time at which it became known, which is the clock's; None:
+    any, as where time is simulated.
     """
 
     venue: str
@@ -30,6 +33,7 @@ class SymbolPlan(Plain, frozen=True, kw_only=True):
     tick: Decimal = Decimal("0.01")
     lot: Decimal = Decimal("0.00001")
     notional_min: Decimal = Decimal(0)
+    ahead: Annotated[int, Meta(ge=0)] | None = 60
 
 
 class Sizing(Plain, frozen=True, kw_only=True):

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from actors.account import AccountDecider
+from actors.account.book import Market
 from actors.account.columns import guards
 from actors.account.decider import Source
 from actors.bot import BotDecider, BotState, is_news
@@ -39,8 +40,13 @@ class Payer:
         self.source: Source = seat.decider.sources[subjects.feed(venue, symbol)]
         self.seen = self.due = 0
 
+    @property
+    def market(self) -> Market:
+        found: Market = self.seat.state.markets[self.source.key]
+        return found
+
     def load(self, rows: Trades, counts: Ints | None) -> None:
-        """`counts`: the rows it hears, None: all."""
+        """`counts`: the rows that are prices to it, None: all."""
         ts, price = rows.ts, rows.price
         self._rows = counts
         self._ts, self._price = (ts, price) if counts is None else (ts[counts], price[counts])
@@ -84,6 +90,7 @@ class Payer:
             return
         market = self.seat.state.markets[self.source.key]
         market.before = float(self._price[last - 2]) if last - first > 1 else market.price
+        market.ids = {}  # of which only `told` needs to know, for this window
         market.price, market.ts = float(self._price[last - 1]), int(self._ts[last - 1]) + 1
         for order in market.orders.values():
             begun = first if order.met else first + _first_at(self._ts[first:last], order.ts)
@@ -93,6 +100,8 @@ class Payer:
 
     def react(self, entry: Recorded, row: int) -> Decision | None:
         self.seen = row + 1
+        if self._rows is not None and self._row(self._place(row)) != row:
+            return None  # no price to it
         return self.seat.react(entry)
 
     def _place(self, row: int) -> int:

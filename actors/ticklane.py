@@ -11,6 +11,7 @@ import numpy as np
 
 from actors.seat import Seat
 from actors.symbol import SymbolDecider, tradecolumns
+from actors.symbol.rules import IDS_MAX
 from actors.symbol.tradecolumns import Judged, Trades
 from actors.tickhearers import Hearer, Payer, Shown
 from events import subjects
@@ -46,9 +47,7 @@ class Lane:
         self._made = self.trade_of()
         self.good = good = tradecolumns.sound(self.decider.rules, rows)
         self._sound = np.flatnonzero(good)
-        counts = None if len(self._sound) == self.count else self._sound
-        for payer in self.payers:
-            payer.load(rows, counts)
+        self._news()
         self.passed = self.at = self.odd = self.numbered = 0
         self.published: list[tuple[int, Decision | None]] = []
         self.judged: Judged | None = None
@@ -58,6 +57,17 @@ class Lane:
         self._next: int | None = None
         self._told()
         self._judge()
+
+    def _news(self) -> None:
+        """What is a price to accounts, which have all heard the same so far. `repeats`: some sound row is none."""
+        self.repeats, self._last_ids = False, dict[str, None]()
+        if self.payers:
+            market = self.payers[0].market
+            news, _, self._last_ids = told(self.rows, self._sound, market.ts - 1, market.ids)
+            self.repeats = len(news) < len(self._sound)
+            self._last_news = int(news[-1]) if len(news) else -1
+            for payer in self.payers:
+                payer.load(self.rows, None if len(news) == self.count else news)
 
     def _told(self) -> None:
         """What strategies that hear trades are shown of them: all bots of a symbol have heard the same so far."""
@@ -164,6 +174,10 @@ class Lane:
         self.catch_up(self.count)
         for payer in self.payers:
             payer.see(self.count)
+            payer.market.ids = dict(self._last_ids)
+            if len(self._sound):
+                last = int(self._sound[-1])
+                payer.market.news = (self.trade(last),) if last == self._last_news else ()
         for hearer in self.hearers:
             if hearer.ticking:
                 hearer.keep(self._heard, dict(self._ids), self._unheeded)
@@ -195,7 +209,7 @@ def told(rows: Trades, sound: Ints, heard: int, ids: dict[str, None]) -> tuple[I
             text = rows.id[int(sound[place])]
             if text and text in known:
                 again[place] = True
-            elif text:
+            elif text and len(known) < IDS_MAX:
                 known[text] = None
     if not same[-1]:
         text = rows.id[int(sound[-1])]

@@ -60,7 +60,7 @@ class Rider:
         `seq` is the last place on the tape. What was shown beyond the end waits as news.
         """
         lane, hearer = self.lane, self.hearer
-        if lane.judged is None or (start := self._start()) is None:
+        if lane.judged is None or lane.repeats or (start := self._start()) is None:
             return None
         stop = lane.next_odd(first)
         if stop - first < _LEAST or hearer.listen(stop) >= stop or not self._fits(start):

@@ -6,9 +6,10 @@ import difflib
 import struct
 from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
-from typing import Any, Union
+from typing import Annotated, Any, Union
 
 import msgspec
+from msgspec import Meta
 
 from .candlebytes import candle_bytes
 from .catalogue import FACTS
@@ -18,6 +19,13 @@ from .fact import Fact, tag
 from .market import Candle, Trade
 from .tickbytes import trade_bytes
 from .tradebytes import decision_words
+
+SAID_MAX = 1_000
+"""Characters of what is said against bytes that are no fact: their own words stand beside it in full."""
+ID_MAX = 64
+"""Characters of an id: ours have half of it, and each message that follows from one repeats it."""
+_VERSION_DIGITS = 6
+_NAME_MAX = 100  # far above any name of ours; comparing takes time with the square of it
 
 Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
 """Turns the fields of one version (without `type`) into those of the next."""
@@ -32,8 +40,19 @@ UPCASTERS: Mapping[tuple[str, int], Upcaster] = {
 _SINGLE: Mapping[type[Fact], Callable[[str, str, int, Any], bytes]] = {Candle: candle_bytes, Trade: trade_bytes}
 
 
+_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), 127)}
+
+
+def legible(said: str) -> str:
+    """A sentence that may quote anything: without control characters, which no table takes, and of bounded length."""
+    return said.translate(_CONTROLS) if len(said) <= SAID_MAX else f"{said[:SAID_MAX].translate(_CONTROLS)}..."
+
+
 class MalformedFact(ValueError):
     """Bytes that are no decision of known facts; the message says which tag or field is wrong."""
+
+    def __init__(self, said: str) -> None:
+        super().__init__(legible(said))
 
 
 class Upcast(Decision, frozen=True, gc=False):
@@ -70,7 +89,9 @@ class Codec:
     @cached_property
     def _shape(self) -> type[msgspec.Struct]:
         several: Any = tuple
-        fields = [("id", str), ("cause", int), ("by", str), ("ts", int), ("facts", several[self._union, ...])]
+        seq, micros = Annotated[int, Meta(ge=0, le=2**63 - 1)], Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+        named = Annotated[str, Meta(max_length=ID_MAX)]
+        fields = [("id", named), ("cause", seq), ("by", named), ("ts", micros), ("facts", several[self._union, ...])]
         return msgspec.defstruct("DecisionOnTape", fields, forbid_unknown_fields=True, frozen=True)
 
     @cached_property
@@ -109,6 +130,8 @@ class Codec:
             found = self._decode_slowly(data, error)
         if not found.facts:
             raise MalformedFact("a decision without facts")
+        if not found.id or not (found.id.isascii() and found.id.isprintable()):
+            raise MalformedFact("a decision without an id of letters and digits")  # what follows from it names it
         if isinstance(found, Upcast):
             return found
         return Decision(found.id, found.cause, found.by, found.ts, found.facts)
@@ -164,7 +187,8 @@ class Codec:
 
     def _upcast(self, raw: dict[str, Any]) -> dict[str, Any]:
         kind, _, version = raw["type"].partition("/")
-        upcast = self._upcasters.get((kind, int(version))) if version.isdecimal() else None
+        known = version.isdecimal() and len(version) <= _VERSION_DIGITS
+        upcast = self._upcasters.get((kind, int(version))) if known else None
         if upcast is None:
             raise MalformedFact(f"no fact has the tag `{raw['type']}`{_nearest(raw['type'], self._newest)}")
         fields = upcast({name: value for name, value in raw.items() if name != "type"})
@@ -177,5 +201,5 @@ def unreadable(subject: str, reason: str, data: bytes) -> Decision:
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:
-    found = difflib.get_close_matches(name, list(known), n=1)
+    found = difflib.get_close_matches(name[:_NAME_MAX], list(known), n=1)
     return f"; the nearest known one is `{found[0]}`" if found else ""

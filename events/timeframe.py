@@ -9,6 +9,8 @@ MINUTE = 60 * SECOND
 HOUR = 60 * MINUTE
 DAY = 24 * HOUR
 
+LONGEST = 10_000 * DAY  # nobody waits longer for a bar, and times that are multiples of it stay in 64 bits
+_NAME_MAX = 20
 _UNITS = {"s": SECOND, "m": MINUTE, "h": HOUR, "d": DAY, "w": 7 * DAY}
 
 
@@ -18,10 +20,15 @@ def micros(timeframe: str) -> int:
 
     Raises ValueError for anything else; a month has no fixed length and is not a timeframe.
     """
+    if len(timeframe) > _NAME_MAX:
+        raise ValueError(f"{timeframe[:_NAME_MAX]!r}... is not a timeframe")
     count, unit = timeframe[:-1], timeframe[-1:]
     if unit not in _UNITS or not count.isdecimal() or int(count) < 1:
         raise ValueError(f"{timeframe!r} is not a timeframe: write a count and one of s, m, h, d, w, as in '15m'")
-    return int(count) * _UNITS[unit]
+    length = int(count) * _UNITS[unit]
+    if length > LONGEST:
+        raise ValueError(f"{timeframe!r} is longer than {LONGEST // DAY} days")
+    return length
 
 
 @cache

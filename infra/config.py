@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import inspect
+from msgspec import Meta, inspect
 
 from actors.plan import AccountPlan, BotPlan, Plain, Plan, SymbolPlan
 from actors.roster import BadPlan, deciders
@@ -37,15 +37,15 @@ class SessionSettings(Plain, frozen=True, kw_only=True):
     and exits always stay.
     """
 
-    processes: int = 8
+    processes: Annotated[int, Meta(ge=1, le=1_000)] = 8
     silent_s: float = 10.0
     gone_s: float = 3.0
     stall_s: float = 30.0
     stalls_max: int = 3
-    recoveries: Annotated[int, msgspec.Meta(ge=1)] = 2
-    passivate_s: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+    recoveries: Annotated[int, Meta(ge=1)] = 2
+    passivate_s: Annotated[float, Meta(ge=0)] = 0.0
     dashboard: bool = True
-    dashboard_port: int = 8265
+    dashboard_port: Annotated[int, Meta(ge=0, le=65_535)] = 8265
     orders_at_stop: Literal["leave", "cancel"] = "leave"
 
 
@@ -92,16 +92,19 @@ def parse(values: Any, where: str) -> Config:
 def _values(path: Path) -> Any:
     try:
         data = path.read_bytes()
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}; name another file with --config") from error
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        why = getattr(error, "strerror", error)
+        raise ConfigError(f"{path}: cannot be read: {why}; name another file with --config") from error
     try:
         match path.suffix.lower():
             case ".toml":
                 return tomllib.loads(data.decode())
             case ".json":
                 return msgspec.json.decode(data)
-    except (tomllib.TOMLDecodeError, msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: {error}") from error
+    except RecursionError as error:
+        raise ConfigError(f"{path}: nested too deep") from error
+    except (tomllib.TOMLDecodeError, msgspec.DecodeError, ValueError) as error:
+        raise ConfigError(f"{path}: {error}") from error  # ValueError: no UTF-8, or a number of thousands of digits
     raise ConfigError(f"{path}: a configuration is a .toml or a .json file")
 
 

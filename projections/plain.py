@@ -14,17 +14,21 @@ from events.fact import Fact
 
 _DIGITS_MAX = 1000  # far above any money, far below the limits of the type numeric
 _INT_MAX = 2**63
+_NAME_MAX = 200  # characters: three in one key still fit an index, which takes 2,704 bytes
+_FREE = frozenset(("detail", "reason", "subject"))  # sentences and addresses, in no key
 _HARMLESS = frozenset((float, bytes, bool, NoneType, ...))
 
 
 def check(fact: Fact) -> None:
-    """Raises ValueError for text with a zero byte, integers beyond 64 bits and numbers beyond 1,000 digits."""
+    """Raises ValueError for a zero byte, a name too long for a key, an integer beyond 64 bits, a number too far out."""
     for name in fact.__struct_fields__:
         value = getattr(fact, name)
         kind = type(value)
         if kind is str:
             if "\0" in value:
                 raise ValueError("text with a zero byte")
+            if len(value) > _NAME_MAX and name not in _FREE:
+                raise ValueError(f"`{name}` has {len(value)} characters, more than {_NAME_MAX}")
         elif kind is int:
             if not -_INT_MAX <= value < _INT_MAX:
                 raise ValueError(f"{value} does not fit in 64 bits")
@@ -39,7 +43,7 @@ def check(fact: Fact) -> None:
 def doubtful(kind: type[Fact]) -> Callable[[Any], bool]:
     """Says quickly of facts of a type whether `check` has to look at one: an expression made for the type."""
     terms = [term for field in msgspec.structs.fields(kind) if (term := _doubt(field.name, field.type))]
-    names = {"TOO_LARGE": _INT_MAX, "DIGITS": _DIGITS_MAX}
+    names = {"TOO_LARGE": _INT_MAX, "DIGITS": _DIGITS_MAX, "NAME": _NAME_MAX}
     return cast("Callable[[Any], bool]", eval(f"lambda fact: {' or '.join(terms) or 'False'}", names))
 
 
@@ -48,7 +52,7 @@ def _doubt(name: str, annotation: Any) -> str:
     value, kinds = f"fact.{name}", set(get_args(annotation)) - {NoneType}
     optional = f"{value} is not None and "
     if annotation is str:
-        return f"'\\0' in {value}"
+        return f"'\\0' in {value}" + ("" if name in _FREE else f" or len({value}) > NAME")
     if annotation is int or kinds == {int}:
         return f"({optional if kinds else ''}not -TOO_LARGE <= {value} < TOO_LARGE)"
     if annotation is Decimal or kinds == {Decimal}:

@@ -42,7 +42,9 @@ _BREATHE = 200  # entries folded, about a millisecond, between two looks at a ba
 _WAIT_S = 1.0  # between two looks whether another process has made the tables anew
 _COLLECT = 16  # batches after which cycles are looked for: connection and tasks leave few
 _LOST = (psycopg.OperationalError, psycopg.InterfaceError)
-_REFUSED = (psycopg.DataError, ValueError, ArithmeticError, StructError)
+# Of limits, a key too long for an index is one; psycopg counts it among operational errors, but it stays.
+_LIMITS = psycopg.errors.ProgramLimitExceeded
+_REFUSED = (psycopg.DataError, _LIMITS, ValueError, ArithmeticError, StructError)
 _OPTIONS: dict[str, Any] = {"connect_timeout": 10, "keepalives_idle": 10, "application_name": "tickertape projector"}
 
 Connection = psycopg.AsyncConnection[Any]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Self
 import msgspec
 
 from actors.plan import AccountPlan, BotPlan, SymbolPlan
+from events.market import Trade
 from events.trading import Signal
 
 from .money import ZERO, exact
@@ -98,13 +99,16 @@ class Book(_Copied):
 class Market(_Copied):
     """`price` is the last one and `ts` where it ended; `before` the last one before the present message.
 
-    `orders` by id, oldest first.
+    `orders` by id, oldest first. Where prices are trades: `ids` of those that came with the newest stamp, and `news`,
+    the trades of the present message that are neither late nor came before.
     """
 
     price: float | None = None
     before: float | None = None
     ts: int = NEVER
     orders: dict[str, Order] = {}
+    ids: dict[str, None] = {}
+    news: tuple[Trade, ...] = ()
 
 
 class AccountState(_Copied):

@@ -49,14 +49,14 @@ class Source(msgspec.Struct, frozen=True):
     length: int
     door: symbol_rules.Rules | None = None
 
-    def counts(self, trade: Trade) -> bool:
-        return self.door is not None and validation.trade_fault(self.door, trade) is None
+    def counts(self, entry: Recorded, trade: Trade) -> bool:
+        return self.door is not None and validation.counts(self.door, entry, trade)
 
 
 class AccountDecider:
     """One paper account with its bots and their symbols."""
 
-    version = "2"
+    version = "3"
 
     def __init__(self, plan: AccountPlan, symbols: tuple[SymbolPlan, ...], bots: tuple[BotPlan, ...]) -> None:
         self.actor = subjects.account(plan.name)
@@ -87,6 +87,8 @@ class AccountDecider:
         facts = entry.decision.facts
         if source is not None:
             base = source.base
+            if not base and validation.crowded(entry):
+                return False
             for fact in facts:
                 kind = type(fact)
                 if kind is Candle:
@@ -95,7 +97,7 @@ class AccountDecider:
                 elif kind is Unreadable:
                     if base:  # garbage on a raw feed is for the quarantine, as it is for the symbol's own actor
                         return True
-                elif kind is Trade and source.counts(fact):  # type: ignore[arg-type]
+                elif kind is Trade and source.counts(entry, fact):  # type: ignore[arg-type]
                     return True
             return False
         if entry.actor in self._bots:
@@ -108,12 +110,12 @@ class AccountDecider:
             return self._observe_rest(state, entry)
         market, base = state.markets[source.key], source.base
         before = market.price
+        if not base:
+            return self._observe_trades(market, source, entry)
         for fact in entry.decision.facts:
             if type(fact) is Candle:
                 if fact.timeframe == base:
                     market.price, market.ts = fact.close, fact.ts
-            elif type(fact) is Trade and source.counts(fact):
-                market.price, market.ts = fact.price, fact.ts + 1
             elif type(fact) is Unreadable:
                 raise Poison(self.actor, entry.seq, fact.reason)
         market.before = before
@@ -121,11 +123,27 @@ class AccountDecider:
             _age(market, market.ts - source.length)
         return None
 
+    @staticmethod
+    def _observe_trades(market: Market, source: Source, entry: Recorded) -> None:
+        """A trade that is late, or comes again, is no price: nobody could trade on it."""
+        before, news = market.price, list[Trade]()
+        for fact in entry.decision.facts:
+            if type(fact) is Trade and source.counts(entry, fact) and _is_next(market, fact):
+                market.price, market.ts = fact.price, fact.ts + 1
+                news.append(fact)
+        market.news = tuple(news)
+        if news:
+            market.before = before
+            if market.orders:
+                _age(market, market.ts - source.length)
+
     def decide(self, state: AccountState, entry: Recorded) -> tuple[Fact, ...]:
         """Raises Poison where numbers are so far out that they cannot be summed exactly."""
         source = self.sources.get(entry.actor)
         if source is not None:
             market = state.markets[source.key]
+            if not source.base and not market.news:
+                return ()
             if market.ts <= state.day_end and (not market.orders or self._untouched(market, source, entry)):
                 return ()
         try:
@@ -184,11 +202,11 @@ class AccountDecider:
                     matcher = Matcher(sheet, source.key, fact.volume, fact.ts - source.length)
                     matcher.walk(path_of(fact))
                 market.price = fact.close
-            elif type(fact) is Trade and source.counts(fact):
-                sheet.ts = fact.ts
-                self._begin(sheet, fact.ts + 1)
-                Matcher(sheet, source.key, fact.qty, fact.ts).walk(iter((exact(fact.price),)))
-                market.price = fact.price
+        for trade in () if source.base else market.news:
+            sheet.ts = trade.ts
+            self._begin(sheet, trade.ts + 1)
+            Matcher(sheet, source.key, trade.qty, trade.ts).walk(iter((exact(trade.price),)))
+            market.price = trade.price
         return tuple(sheet.facts)
 
     def _begin(self, sheet: Sheet, ts: int) -> None:
@@ -233,6 +251,20 @@ class AccountDecider:
             elif isinstance(fact, StopSession):
                 on_stop(sheet, fact)
         return tuple(sheet.facts)
+
+
+def _is_next(market: Market, trade: Trade) -> bool:
+    """As `actors.bot.is_next`, for prices; the newest trade ended at `market.ts`."""
+    if trade.ts + 1 < market.ts:
+        return False
+    if trade.ts + 1 > market.ts:
+        market.ids = {}
+    if trade.id:
+        if trade.id in market.ids:
+            return False
+        if len(market.ids) < symbol_rules.IDS_MAX:
+            market.ids[trade.id] = None
+    return True
 
 
 def _age(market: Market, start: int) -> None:

@@ -35,7 +35,7 @@ class SymbolDecider:
     timeframes are no multiples of its base, or with an unknown source, convention or calendar.
     """
 
-    version = "1"
+    version = "2"
 
     def __init__(self, plan: SymbolPlan, jump: float = 0.5) -> None:
         self.plan = plan
@@ -62,11 +62,14 @@ class SymbolDecider:
     def _watch(self, state: SymbolState, entry: Recorded) -> None:
         """Where a missing bar says nothing, the stream's own word tells what is missing and what is over."""
         rules, stream = self.rules, state.stream
+        if validation.crowded(entry):
+            return
+        latest = rules.latest(entry)
         for fact in entry.decision.facts:
             if isinstance(fact, Candle):
-                if stream.broken and not validation.candle_fault(rules, fact):
+                if stream.broken and not validation.candle_fault(rules, fact, latest):
                     self._mend(state, fact.ts - rules.step)
-            elif isinstance(fact, _STREAM) and validation.stream_fault(rules, fact) is None:
+            elif isinstance(fact, _STREAM) and validation.stream_fault(rules, fact, latest) is None:
                 if isinstance(fact, FeedInterrupted):
                     stream.broken = min(stream.broken or fact.ts, fact.ts)
                 elif isinstance(fact, FeedHeartbeat):
@@ -89,12 +92,15 @@ class SymbolDecider:
         facts = entry.decision.facts
         if len(facts) == 1:
             fact = facts[0]
-            if type(fact) is Candle and validation.candle_fault(self.rules, fact) is None:
+            if type(fact) is Candle and validation.candle_fault(self.rules, fact, self.rules.latest(entry)) is None:
                 near = abs(fact.close - state.close) <= self._jump * state.close
                 if near and self._plain and fact.ts == state.last + self._step:
                     return facts
                 return candles.answer(self.rules, state, fact)
-            return self._answer(state, entry, fact)
+        if much := validation.crowded(entry):
+            return (validation.quarantined(entry, "too-large", much, validation.original(*facts)),)
+        if len(facts) == 1:
+            return self._answer(state, entry, facts[0])
         ahead, told = state.fork(), False
         out: list[Fact] = []
         for fact in facts:
@@ -111,7 +117,7 @@ class SymbolDecider:
     def _answer(self, state: SymbolState, entry: Recorded, fact: Fact) -> tuple[Fact, ...]:
         rules = self.rules
         if isinstance(fact, Candle):
-            if fault := validation.candle_fault(rules, fact):
+            if fault := validation.candle_fault(rules, fact, rules.latest(entry)):
                 return (validation.quarantined(entry, *fault, validation.original(fact)),)
             return candles.answer(rules, state, fact)
         if isinstance(fact, Trade | FeedOpened | FeedHeartbeat | FeedInterrupted):
@@ -137,7 +143,7 @@ class SymbolDecider:
             return (*stream.notes, *found, *flow.climb(rules, state, base, rules.base.floor(stream.reached)))
         if isinstance(fact, Trade):
             return ()
-        if fault := validation.stream_fault(rules, fact):
+        if fault := validation.stream_fault(rules, fact, rules.latest(entry)):
             return (validation.quarantined(entry, *fault, validation.original(fact)),)
         if rules.flat:
             return ()

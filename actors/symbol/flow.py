@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from events.codec import legible
 from events.fact import Fact
 from events.market import Candle, CandleBackfilled, CandleRevised, DataFlagged, GapFound
 
@@ -31,7 +32,7 @@ def revised(c: AnyCandle) -> CandleRevised:
 
 
 def flag(rules: Rules, ts: int, issue: str, detail: str) -> DataFlagged:
-    return DataFlagged(rules.venue, rules.symbol, ts, issue, detail)
+    return DataFlagged(rules.venue, rules.symbol, ts, issue, legible(detail))
 
 
 def jumped(rules: Rules, before: float, c: Candle) -> bool:

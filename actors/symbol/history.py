@@ -30,7 +30,7 @@ def answer(rules: Rules, state: SymbolState, entry: Recorded, fact: CandleBlock)
         rows = block.unpack(fact)
     except ValueError as error:
         return (validation.quarantined(entry, "malformed", str(error), validation.original(fact)),)
-    faults = validation.row_faults(rules, rows)
+    faults = validation.row_faults(rules, rows, rules.latest(entry))
     out = _rejected(entry, rows, faults) if (faults != "").any() else []
     rows = rows[faults == ""]
     late = rows.ts <= max(state.last, state.ladder.sealed)

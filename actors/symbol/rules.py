@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 
 from actors.calendars import MONDAY, Calendar, calendar
 from actors.plan import SymbolPlan
-from events import timeframe
+from events import block, timeframe
+from events.decision import Recorded
 
 RECENT_MAX = 1_500  # base bars kept at least to tell a duplicate from a revision: a day of minutes and an hour
 TRIM = 128  # how many to forget at once: a dictionary finds its oldest key slowly after many deletions
@@ -15,6 +16,11 @@ FLAT_MAX = 1_440  # flat bars made in one decision; a longer silence is a gap
 HOLES_MAX = 4_096  # stretches of missing bars kept open to be filled
 OPEN_MAX = 512  # incomplete bars kept per higher timeframe
 REJECTED_MAX = 1_000  # rejected rows of one block spelled out in its Quarantined
+# What one message may hold, so that the answer to all of it fits a message of 1 MB too.
+FACTS_MAX = 1_000
+ROWS_MAX = block.ROWS_MAX  # of history, all blocks together
+TEXT_MAX = 65_536  # characters of names and ids, all facts together
+ID_MAX = 128  # characters of a trade id: ids are remembered
 
 STAMP_MIN = 946_684_800_000_000  # 2000-01-01
 STAMP_MAX = 4_102_444_800_000_000  # 2100-01-01
@@ -62,11 +68,18 @@ class Rules:
         # A higher bar may be published before its end only by a calendar or a heartbeat; a bar after it is then late.
         self.gappy = bool(self.higher) and not (self.flat and self.calendar.continuous)
         self.low, self.high = STAMP_MIN, STAMP_MAX
+        self.ahead = None if plan.ahead is None else plan.ahead * timeframe.SECOND
         bounds: Any = getattr(self.calendar, "bounds", None)
         if bounds is not None:
             # A calendar cannot answer about bars that reach out of its table: those are refused at the door.
             margin = 2 * max(one.length for one in (self.base, *self.higher))
             self.low, self.high = max(self.low, bounds[0] + margin), min(self.high, bounds[1] - margin)
+
+    def latest(self, entry: Recorded) -> int:
+        """The latest stamp that a message may hold. What is from the future settles all that comes before it."""
+        if self.ahead is None or not entry.known_at:
+            return self.high
+        return min(self.high, entry.known_at + self.ahead)
 
     def expected(self, after: int, through: int) -> int:
         """How many bars are expected to close in (after, through]."""

@@ -16,7 +16,7 @@ from events.block import Columns, Floats, Ints
 from .bars import Bar, totals
 from .columns import Flags, remember
 from .decider import SymbolDecider
-from .rules import IDS_MAX, PRICE_MAX, TRIM, VOLUME_MAX, Rules
+from .rules import ID_MAX, IDS_MAX, PRICE_MAX, TRIM, VOLUME_MAX, Rules
 from .state import Stream, SymbolState, forget
 
 _PRICES = ("open", "high", "low", "close", "volume")
@@ -70,11 +70,22 @@ def sound(rules: Rules, rows: Trades) -> Flags:
         0.0 < price.min() <= price.max() <= PRICE_MAX
         and 0.0 <= qty.min() <= qty.max() <= VOLUME_MAX
         and rules.low <= ts.min() <= ts.max() <= rules.high
+        and _brief(rows.id)
     ):
         return np.ones(len(ts), np.bool_)
     fine: Flags = (price > 0.0) & (price <= PRICE_MAX) & (qty >= 0.0) & (qty <= VOLUME_MAX)
     fine &= (ts >= rules.low) & (ts <= rules.high)
+    if not _brief(rows.id):
+        fine &= np.array([len(text) <= ID_MAX for text in rows.id], np.bool_)
     return fine
+
+
+def _brief(ids: Sequence[str]) -> bool:
+    """Whether no id is too long; of ids in one array of bytes, at once."""
+    ends, begin = getattr(ids, "ends", None), getattr(ids, "begin", None)
+    if ends is None or begin is None:
+        return max(map(len, ids), default=0) <= ID_MAX
+    return not len(ends) or int(np.diff(ends, prepend=begin).max()) <= ID_MAX
 
 
 def ready(decider: SymbolDecider, state: SymbolState) -> bool:

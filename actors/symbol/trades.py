@@ -16,13 +16,16 @@ def observe(rules: Rules, state: SymbolState, entry: Recorded) -> None:
     stream = state.stream
     if stream.notes:
         stream.notes = []
+    if validation.crowded(entry):
+        return
+    latest = rules.latest(entry)
     # Within one message order does not matter: trades are late against what was closed before it.
     closed = max(state.last, rules.base.floor(stream.reached))
     for fact in entry.decision.facts:
         if isinstance(fact, Trade):
-            _trade(rules, state, entry, fact, closed)
+            _trade(rules, state, entry, fact, closed, latest)
         elif isinstance(fact, FeedOpened | FeedHeartbeat | FeedInterrupted):
-            if fault := validation.stream_fault(rules, fact):
+            if fault := validation.stream_fault(rules, fact, latest):
                 stream.notes.append(validation.quarantined(entry, *fault, validation.original(fact)))
             elif isinstance(fact, FeedInterrupted):
                 stream.broken = min(stream.broken or fact.ts, fact.ts)
@@ -36,9 +39,9 @@ def observe(rules: Rules, state: SymbolState, entry: Recorded) -> None:
                 stream.reached = max(stream.reached, fact.ts)
 
 
-def _trade(rules: Rules, state: SymbolState, entry: Recorded, trade: Trade, closed: int) -> None:
+def _trade(rules: Rules, state: SymbolState, entry: Recorded, trade: Trade, closed: int, latest: int) -> None:
     stream = state.stream
-    if fault := validation.trade_fault(rules, trade):
+    if fault := validation.trade_fault(rules, trade, latest):
         stream.notes.append(validation.quarantined(entry, *fault, validation.original(trade)))
         return
     ts = trade.ts

@@ -11,12 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from events.block import Columns
+from events.codec import legible
 from events.control import CUT, Quarantined
 from events.decision import Recorded
 from events.fact import Fact
-from events.market import Candle, CandleBlock, FeedHeartbeat, FeedInterrupted, FeedOpened, Trade
+from events.market import Book, Candle, CandleBlock, FeedHeartbeat, FeedInterrupted, FeedOpened, Quote, Trade
 
-from .rules import PRICE_MAX, VOLUME_MAX, Rules
+from .rules import FACTS_MAX, ID_MAX, PRICE_MAX, ROWS_MAX, TEXT_MAX, VOLUME_MAX, Rules
 
 RAW_MAX = 512 * 1024  # bytes of original content in one fact: twice that, in base64, still fits a message
 
@@ -24,23 +25,47 @@ _COLUMNS = ("open", "high", "low", "close", "volume")
 
 
 def quarantined(entry: Recorded, reason: str, detail: str, raw: bytes) -> Quarantined:
+    detail = legible(detail)
     if len(raw) > RAW_MAX:
         detail += f"{CUT}{RAW_MAX} of {len(raw)} bytes, the rest stands in message {entry.decision.id}"
     return Quarantined(entry.actor, entry.decision.ts, reason, detail, raw[:RAW_MAX])
 
 
-def original(fact: Fact) -> bytes:
-    """JSON that keeps NaN and infinities, which the codec's JSON has no words for."""
-    return json.dumps(msgspec.to_builtins(fact)).encode()
+def original(*facts: Fact) -> bytes:
+    """JSON that keeps NaN and infinities, which the codec's JSON has no words for; a list where it is not one fact."""
+    found = [msgspec.to_builtins(fact) for fact in facts]
+    return json.dumps(found[0] if len(found) == 1 else found, ensure_ascii=False).encode()
 
 
-def candle_fault(rules: Rules, c: Candle) -> tuple[str, str] | None:
-    """(reason, detail) of the first thing wrong with a candle, None where all is right."""
+def crowded(entry: Recorded) -> str:
+    """What a message has too much of to be answered in one; empty for nearly all messages."""
+    facts = entry.decision.facts
+    if len(facts) == 1:
+        rows = facts[0].rows if isinstance(facts[0], CandleBlock) else 0
+        return f"{rows} rows of history, more than {ROWS_MAX}" if rows > ROWS_MAX else ""
+    if len(facts) > FACTS_MAX:
+        return f"{len(facts)} facts, more than {FACTS_MAX}"
+    rows = text = 0
+    for fact in facts:
+        if isinstance(fact, CandleBlock):
+            rows += fact.rows
+        elif isinstance(fact, Trade):
+            text += len(fact.venue) + len(fact.symbol) + len(fact.side) + len(fact.id)
+        elif not isinstance(fact, Quote | Book):
+            values = (getattr(fact, name) for name in fact.__struct_fields__)
+            text += sum(len(value) for value in values if isinstance(value, str | bytes))
+    if rows > ROWS_MAX:
+        return f"{rows} rows of history, more than {ROWS_MAX}"
+    return f"names and ids of {text} characters, more than {TEXT_MAX}" if text > TEXT_MAX else ""
+
+
+def candle_fault(rules: Rules, c: Candle, latest: int) -> tuple[str, str] | None:
+    """(reason, detail) of the first thing wrong with a candle, None where all is right. `latest`: `rules.latest`."""
     if (
         c.low <= c.open <= c.high <= PRICE_MAX
         and 0.0 < c.low <= c.close <= c.high
         and 0.0 <= c.volume <= VOLUME_MAX
-        and rules.low <= c.ts <= rules.high
+        and rules.low <= c.ts <= latest
         and not (c.ts - rules.origin) % rules.step
         and c.symbol == rules.symbol
         and c.venue == rules.venue
@@ -48,10 +73,10 @@ def candle_fault(rules: Rules, c: Candle) -> tuple[str, str] | None:
         and (c.count is None or c.count >= 0)
     ):
         return None
-    return _named_fault(rules, c)
+    return _named_fault(rules, c, latest)
 
 
-def _named_fault(rules: Rules, c: Candle) -> tuple[str, str]:
+def _named_fault(rules: Rules, c: Candle, latest: int) -> tuple[str, str]:
     if wrong := misplaced(rules, c):
         return wrong
     if c.timeframe != rules.base.name:
@@ -67,8 +92,8 @@ def _named_fault(rules: Rules, c: Candle) -> tuple[str, str]:
         return "too-large", f"prices up to {max(prices)}, volume {c.volume}"
     if not (c.low <= c.open <= c.high and c.low <= c.close <= c.high):
         return "high-low", f"open {c.open} and close {c.close} outside low {c.low} to high {c.high}"
-    if not rules.low <= c.ts <= rules.high:
-        return "stamp", f"{c.ts} is before {rules.low} or after {rules.high}"
+    if not rules.low <= c.ts <= latest:
+        return untimely(rules, c.ts)
     return "misaligned", f"{c.ts} is no close of a {rules.base.name} bar"
 
 
@@ -79,13 +104,24 @@ def misplaced(rules: Rules, fact: Any) -> tuple[str, str] | None:
     return None
 
 
-def trade_fault(rules: Rules, t: Trade) -> tuple[str, str] | None:
+def untimely(rules: Rules, ts: int) -> tuple[str, str]:
+    """What is wrong with a stamp that is not between `rules.low` and `rules.latest`.
+
+    No clock's reading is in it: it is hashed, and two runs of one history have other ones.
+    """
+    if not rules.low <= ts <= rules.high:
+        return "stamp", f"{ts} is before {rules.low} or after {rules.high}"
+    return "ahead", f"{ts} is more than {rules.plan.ahead} s later than the time at which it came"
+
+
+def trade_fault(rules: Rules, t: Trade, latest: int) -> tuple[str, str] | None:
     if (
         0.0 < t.price <= PRICE_MAX
         and 0.0 <= t.qty <= VOLUME_MAX
-        and rules.low <= t.ts <= rules.high
+        and rules.low <= t.ts <= latest
         and t.symbol == rules.symbol
         and t.venue == rules.venue
+        and len(t.id) <= ID_MAX
     ):
         return None
     if wrong := misplaced(rules, t):
@@ -98,17 +134,24 @@ def trade_fault(rules: Rules, t: Trade) -> tuple[str, str] | None:
         return "volume", f"a quantity of {t.qty}"
     if t.price > PRICE_MAX or t.qty > VOLUME_MAX:
         return "too-large", f"price {t.price}, quantity {t.qty}"
-    return "stamp", f"{t.ts} is before {rules.low} or after {rules.high}"
+    if len(t.id) > ID_MAX:
+        return "too-large", f"an id of {len(t.id)} characters"
+    return untimely(rules, t.ts)
 
 
-def stream_fault(rules: Rules, fact: FeedOpened | FeedHeartbeat | FeedInterrupted) -> tuple[str, str] | None:
+def counts(rules: Rules, entry: Recorded, trade: Trade) -> bool:
+    """Whether a trade of a message that is not `crowded` is one for those who hear the raw feed too."""
+    return trade_fault(rules, trade, rules.latest(entry)) is None
+
+
+def stream_fault(
+    rules: Rules, fact: FeedOpened | FeedHeartbeat | FeedInterrupted, latest: int
+) -> tuple[str, str] | None:
     """A stream fact with a mad stamp would close or tear every bar until then."""
     if wrong := misplaced(rules, fact):
         return wrong
     ts = fact.complete_from if isinstance(fact, FeedOpened) else fact.ts
-    if not rules.low <= ts <= rules.high:
-        return "stamp", f"{ts} is before {rules.low} or after {rules.high}"
-    return None
+    return None if rules.low <= ts <= latest else untimely(rules, ts)
 
 
 def block_fault(rules: Rules, block: CandleBlock) -> tuple[str, str] | None:
@@ -119,7 +162,7 @@ def block_fault(rules: Rules, block: CandleBlock) -> tuple[str, str] | None:
     return None
 
 
-def row_faults(rules: Rules, rows: Columns) -> NDArray[np.str_]:
+def row_faults(rules: Rules, rows: Columns, latest: int) -> NDArray[np.str_]:
     """The reason against each row, empty where there is none."""
     ts, o, h, l, c, v = (getattr(rows, name) for name in ("ts", *_COLUMNS))
     low, high = np.minimum(np.minimum(o, c), np.minimum(h, l)), np.maximum(np.maximum(o, c), np.maximum(h, l))
@@ -131,6 +174,7 @@ def row_faults(rules: Rules, rows: Columns) -> NDArray[np.str_]:
             ("too-large", (high > PRICE_MAX) | (v > VOLUME_MAX)),
             ("high-low", (low != l) | (high != h)),
             ("stamp", (ts < rules.low) | (ts > rules.high)),
+            ("ahead", ts > latest),
             ("misaligned", (ts - rules.origin) % rules.step != 0),
         ]
     found = np.select([mask for _, mask in faults], [name for name, _ in faults], "")

@@ -259,7 +259,7 @@ def symbol_plans(
             raise DataError(f"{venue}/{symbol} comes as {' and '.join(lengths)}: play one of them; the rest is made")
         base = own[0].timeframe or "1m"
         higher = [one for one in timeframes if timeframe.micros(one) > timeframe.micros(base)]
-        steps = {"tick": _finest(one.tick for one in own), "lot": _finest(one.lot for one in own)}
+        steps: dict[str, Any] = {"tick": _finest(one.tick for one in own), "lot": _finest(one.lot for one in own)}
         plans.append(
             SymbolPlan(
                 venue=venue,

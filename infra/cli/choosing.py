@@ -103,6 +103,9 @@ def _simulated(config: Config, wanted: Wanted) -> Chosen:
             f"there is no live source for venue {', '.join(other)}: play recorded data with --feed FILE, or use venue "
             f"{simulator.VENUE!r}, the simulated exchange"
         )
+    # Simulated time runs ahead of the clock, so no stamp is too far ahead of it.
+    anytime = tuple(msgspec.structs.replace(symbol, ahead=None) for symbol in plan.symbols)
+    plan = msgspec.structs.replace(plan, symbols=anytime)
     if not plan.symbols:
         plan = simulator.default_plan(config.simulator)
         if config.accounts != Config().accounts:

@@ -31,6 +31,7 @@ def symbols(settings: SimulatorSettings) -> tuple[SymbolPlan, ...]:
             tick=Decimal(1).scaleb(-one.price_digits),
             lot=Decimal(1).scaleb(-one.lot_digits),
             notional_min=Decimal(5),
+            ahead=None,
         )
         for one in PAIRS[: settings.pairs]
     )
