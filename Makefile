@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 ARGS ?=
 
-.PHONY: run test check audit parity chaos soak bench bench-peers clean
+.PHONY: run test check audit parity chaos soak fuzz bench bench-peers clean
 
 run: $(VENV)/.run          ## Start everything and watch bots trade on paper: make run ARGS="--for 30s"
 	@$(BIN)/tape run $(ARGS)
@@ -27,6 +27,9 @@ parity: $(VENV)/.test      ## Live equals backtest on the full recorded files, w
 
 chaos: $(VENV)/.test       ## A thousand faults on bus, database, Ray, session and disks; then the same digest and tables
 	$(BIN)/python -m scripts.chaos $(ARGS)
+
+fuzz: $(VENV)/.test        ## A million mutated facts on a real bus; nothing stops, and all that is refused is in quarantine
+	$(BIN)/python -m scripts.fuzz $(ARGS)
 
 bench: $(VENV)/.test       ## How fast everything is, against floors of this machine
 	$(BIN)/python -m scripts.bench $(ARGS)

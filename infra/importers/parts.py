@@ -1,9 +1,6 @@
 """Candle files of any size in bounded memory: Parquet batch by batch, delimited text piece by piece."""
 
-import gzip
 import time
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -20,7 +17,7 @@ from infra.importers.model import Imported, ImportError_, ImportReport, Options,
 from infra.importers.pipeline import finish
 from infra.importers.reader import options_of, recognise
 from infra.importers.recipe import Recipe
-from infra.importers.source import Source, opened, size_of
+from infra.importers.source import DAMAGED, Source, opened, size_of
 
 PIECE_BYTES = 16 << 20
 BATCH_ROWS = 131_072
@@ -112,7 +109,7 @@ class Parts:
                     if first and piece[:2] in (b"\xff\xfe", b"\xfe\xff"):
                         raise ImportError_(f"{self.path} is UTF-16, which needs the whole file: use `read`.")
                     yield Source(self.path, name, data)
-            except (zipfile.BadZipFile, zlib.error, EOFError, gzip.BadGzipFile) as error:
+            except DAMAGED as error:
                 raise ImportError_(f"{self.path} is corrupt ({error}): get the file again.") from error
             except (OSError, RuntimeError, NotImplementedError, ValueError) as error:
                 raise ImportError_(f"{self.path} cannot be read ({error}): check it and its permissions.") from error

@@ -2,6 +2,8 @@
 
 import gzip
 import io
+import lzma
+import struct
 import zipfile
 import zlib
 from contextlib import ExitStack
@@ -13,6 +15,8 @@ import msgspec
 from infra.importers.model import ImportError_
 
 CHUNK = 1 << 20
+# What unpacking raises of damaged files, by any method a zip may name.
+DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, gzip.BadGzipFile)
 # Repetitive market text packs about 5 to 100 times; beyond this, past 64 MiB, a file is a bomb or damaged.
 RATIO_MAX = 300
 RATIO_FROM = 64 << 20
@@ -54,7 +58,7 @@ def open_source(path: Path, bytes_max: int) -> Source:
             name, data = _unpacked(path, file, magic, size, bytes_max)
     except ImportError_:
         raise
-    except (zipfile.BadZipFile, zlib.error, EOFError, gzip.BadGzipFile) as error:
+    except DAMAGED as error:
         what = f"{path} is corrupt ({error}): get the file again."
         raise ImportError_(what) from error
     except (OSError, RuntimeError, NotImplementedError, ValueError) as error:

@@ -127,14 +127,17 @@ def _progress(folder: Path, began: float, sent: Sent, actors: Child, projector: 
         log.write(f"{took:.0f} s: {sent.facts} facts, at {newest}, actors {actors.at}, projector {projector.at}\n")
 
 
-async def play(folder: Path, url: str, dsn: str, count: int, seed: int, server: int) -> Run:
-    """Publishes `count` mutated facts among sound ones in step with the clock. `server`: the bus's process id."""
+async def play(folder: Path, url: str, dsn: str, count: int, seed: int, server: int, most_s: float) -> Run:
+    """Publishes `count` mutated facts, or for `most_s` seconds, among sound ones in step with the clock.
+
+    `server`: the bus's process id.
+    """
     tape = await JetStreamTape.connect(url, TAPE)
     await record_plan(tape, plan(), time.time_ns() // 1000)
     actors = Child("actors", act, folder, url, TAPE, plan())
     projector = Child("projector", project, folder, url, TAPE, dsn)
     try:
-        return await _played(folder, tape, actors, projector, count, seed, server)
+        return await _played(folder, tape, actors, projector, count, seed, server, most_s)
     finally:
         actors.stop()
         projector.stop()
@@ -142,7 +145,14 @@ async def play(folder: Path, url: str, dsn: str, count: int, seed: int, server: 
 
 
 async def _played(
-    folder: Path, tape: JetStreamTape, actors: Child, projector: Child, count: int, seed: int, server: int
+    folder: Path,
+    tape: JetStreamTape,
+    actors: Child,
+    projector: Child,
+    count: int,
+    seed: int,
+    server: int,
+    most_s: float,
 ) -> Run:
     sent, samples, mutator = Sent(), list[Sample](), Mutator(seed)
     market, player, stranger = Market(seed, time.time_ns() // 1000), Player(tape, None), Stranger(tape, sent)
@@ -158,7 +168,7 @@ async def _played(
         _progress(folder, began, sent, actors, projector)
         samples.append(Sample(at, sent.facts, *(resident_kb(pid) for pid in (actors.pid, projector.pid, server))))
 
-    while sent.facts < count and actors.alive and projector.alive:
+    while sent.facts < count and actors.alive and projector.alive and time.monotonic() - began < most_s:
         now = time.time_ns() // 1000
         while market.ts + 1_000_000 <= now:
             for actor, message in market.second():

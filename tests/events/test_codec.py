@@ -129,7 +129,13 @@ candles = st.builds(
 days = st.builds(TradingDayStarted, st.text(), whole, st.text(), st.decimals(allow_nan=False, allow_infinity=False))
 
 
-@given(st.builds(Decision, st.text(), whole, st.text(), whole, st.tuples(candles, days | candles)))
+ids = st.text("0123456789abcdefxyz-:", min_size=1, max_size=64)
+
+
+causes = st.integers(0, 2**63 - 1)
+
+
+@given(st.builds(Decision, ids, causes, st.just("") | ids, whole, st.tuples(candles, days | candles)))
 def test_every_decision_survives_the_codec(entry: Decision) -> None:
     found = Codec().decode(Codec().encode(entry))
     assert found == entry
@@ -159,3 +165,30 @@ def test_tags() -> None:
     with pytest.raises(AttributeError):
         Tick("B", Decimal(1)).size = 2  # type: ignore[misc]
     assert msgspec.structs.asdict(Tick("B", Decimal(1))) == {"symbol": "B", "price": Decimal(1), "size": 1}
+
+
+def message(**head: Any) -> bytes:
+    return msgspec.json.encode({"id": "1", "cause": 0, "by": "", "ts": 1, **head, "facts": [msgspec.Raw(TRADE)]})
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (message(id=""), "without an id"),  # what follows from it would pass for a message from outside
+        (message(id="a\0"), "without an id"),
+        (message(id="x" * 65), "length <= 64"),
+        (message(by="x" * 65), "length <= 64"),
+        (message(cause=-1), ">= 0"),
+        (message(cause=2**63), "<= 9223372036854775807"),
+        (message(ts=10**300), "<= 9223372036854775807"),
+        (message().replace(b"trade/1", b"trade/" + b"9" * 5_000), "no fact has the tag"),
+        (message().replace(b"trade/1", b"x" * 900_000), "no fact has the tag"),
+        (message().replace(b"trade/1", "trade/²".encode()), "no fact has the tag"),
+        (message().replace(b"trade/1", b"\\u0000"), r"`\\x00`"),
+    ],
+)  # fmt: skip
+def test_extremes_are_told_in_a_sentence_of_bounded_length(body: bytes, said: str) -> None:
+    with pytest.raises(MalformedFact, match=said.replace("<", ".").replace("\\\\", "\\\\")) as found:
+        Codec().decode(body)
+    assert len(str(found.value)) < 6_000
+    assert str(found.value).isprintable()

@@ -255,3 +255,29 @@ def test_a_file_that_is_not_there_is_named_with_what_to_do(tmp_path: Path) -> No
         load(tmp_path / "none.toml")
     with pytest.raises(ConfigError, match="cannot be read: Is a directory"):
         load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "said"),
+    [
+        ("a = " + "[" * 5_000, "a.toml", "nested too deep"),
+        ("[" * 5_000, "a.json", "nested too deep"),
+        ("[session]\nprocesses = " + "9" * 5_000, "a.toml", "integer string conversion"),
+        ("[session]\nprocesses = 0", "a.toml", "Expected `int` >= 1"),
+        ("[session]\nprocesses = -1", "a.toml", "Expected `int` >= 1"),
+        ("[session]\ndashboard_port = 65536", "a.toml", "Expected `int` <= 65535"),
+        ('[[symbols]]\nvenue = "a"\nsymbol = "b"\nbase = "' + "9" * 18 + 'w"', "a.toml", "longer than 10000 days"),
+        ('[[symbols]]\nvenue = "a"\nsymbol = "b"\nbase = "' + "9" * 5_000 + 'w"', "a.toml", "is not a timeframe"),
+        ('[[symbols]]\nvenue = "a"\nsymbol = "b"\nahead = -1', "a.toml", "Expected `int` >= 0"),
+    ],
+)  # fmt: skip
+def test_extremes_are_refused_in_a_sentence(tmp_path: Path, text: str, name: str, said: str) -> None:
+    with pytest.raises(ConfigError) as found:
+        load(written(tmp_path, text, name))
+    assert said in str(found.value)
+    assert len(str(found.value)) < 1_000
+
+
+def test_a_name_that_no_file_has_is_said_so() -> None:
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load(Path("a\0b.toml"))
