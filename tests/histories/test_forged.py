@@ -17,7 +17,7 @@ from scripts.fuzz.mutants import NUMBERS, VALUES
 from tests.histories.files import HistoryTape, entries
 from tests.simulation.clock import run
 
-HISTORY = "candles-2"
+HISTORY = "candles-3"
 LENGTH = 400  # entries: bots trade by then
 ROLES = ("market.", "bot.", "account.")
 
