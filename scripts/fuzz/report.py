@@ -12,6 +12,9 @@ from scripts.fuzz.bus import Run, Sample
 from scripts.fuzz.verdict import Verdict
 
 
+SINGLE = ("seqs", "hashes", "unreadable")
+
+
 class Report(msgspec.Struct):
     seed: int
     run: Run
@@ -26,8 +29,8 @@ class Report(msgspec.Struct):
 
 def values(report: Report) -> dict[str, object]:
     """Plain values, without the single messages."""
-    run = msgspec.to_builtins(report.run)
-    run["sent"] = {name: value for name, value in run["sent"].items() if not isinstance(value, list)}
+    sent = {name: value for name, value in msgspec.structs.asdict(report.run.sent).items() if name not in SINGLE}
+    run = {**msgspec.structs.asdict(report.run), "sent": sent}
     return {
         "seed": report.seed, **run, "verdict": msgspec.to_builtins(report.verdict), "problems": report.problems,
     }  # fmt: skip
