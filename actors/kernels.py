@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
+_PRICE_MIN = 1e-15  # `actors.symbol.rules.PRICE_MIN`
 ENOUGH = 12_000_000
 """Rows that take Python about as long as numba takes to load."""
 
@@ -66,7 +67,9 @@ def _steady(
     ts: Ints, o: Floats, h: Floats, l: Floats, c: Floats, v: Floats, step: int, price: float, volume: float, jump: float
 ) -> bool:
     for row in range(len(ts)):
-        if not (l[row] <= o[row] <= h[row] <= price and 0.0 < l[row] <= c[row] <= h[row] and 0.0 <= v[row] <= volume):
+        if not (
+            l[row] <= o[row] <= h[row] <= price and _PRICE_MIN <= l[row] <= c[row] <= h[row] and 0.0 <= v[row] <= volume
+        ):
             return False
         if row and (ts[row] - ts[row - 1] != step or not abs(c[row] - c[row - 1]) <= jump * c[row - 1]):
             return False

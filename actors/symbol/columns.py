@@ -12,7 +12,7 @@ from actors import kernels
 from events.block import Columns, candle_list, joined
 
 from .decider import SymbolDecider
-from .rules import PRICE_MAX, RECENT_MAX, TRIM, VOLUME_MAX, Rules
+from .rules import PRICE_MAX, PRICE_MIN, RECENT_MAX, TRIM, VOLUME_MAX, Rules
 from .state import SymbolState
 
 Flags = NDArray[np.bool_]
@@ -95,7 +95,7 @@ def _sound(rules: Rules, rows: Columns) -> Flags:
 
 def _in_bounds(rows: Columns) -> Flags:
     o, h, l, c, v = rows.open, rows.high, rows.low, rows.close, rows.volume
-    fine: Flags = (l <= o) & (o <= h) & (h <= PRICE_MAX) & (l > 0.0) & (l <= c) & (c <= h)
+    fine: Flags = (l <= o) & (o <= h) & (h <= PRICE_MAX) & (l >= PRICE_MIN) & (l <= c) & (c <= h)
     fine &= (v >= 0.0) & (v <= VOLUME_MAX)
     if rows.count is not None:
         fine &= rows.count >= 0

@@ -24,6 +24,7 @@ ID_MAX = 128  # characters of a trade id: ids are remembered
 
 STAMP_MIN = 946_684_800_000_000  # 2000-01-01
 STAMP_MAX = 4_102_444_800_000_000  # 2100-01-01
+PRICE_MIN = 1e-15  # below any market; what a mad feed says below it would not fit exact money
 PRICE_MAX = 1e15  # far beyond any market, and sums of what is below it stay finite
 VOLUME_MAX = 1e18
 

@@ -16,7 +16,7 @@ from events.block import Columns, Floats, Ints
 from .bars import Bar, totals
 from .columns import Flags, remember
 from .decider import SymbolDecider
-from .rules import ID_MAX, IDS_MAX, PRICE_MAX, TRIM, VOLUME_MAX, Rules
+from .rules import ID_MAX, IDS_MAX, PRICE_MAX, PRICE_MIN, TRIM, VOLUME_MAX, Rules
 from .state import Stream, SymbolState, forget
 
 _PRICES = ("open", "high", "low", "close", "volume")
@@ -67,13 +67,13 @@ def sound(rules: Rules, rows: Trades) -> Flags:
     """As `validation.trade_fault` finds nothing."""
     ts, price, qty = rows.ts, rows.price, rows.qty
     if (
-        0.0 < price.min() <= price.max() <= PRICE_MAX
+        PRICE_MIN <= price.min() <= price.max() <= PRICE_MAX
         and 0.0 <= qty.min() <= qty.max() <= VOLUME_MAX
         and rules.low <= ts.min() <= ts.max() <= rules.high
         and _brief(rows.id)
     ):
         return np.ones(len(ts), np.bool_)
-    fine: Flags = (price > 0.0) & (price <= PRICE_MAX) & (qty >= 0.0) & (qty <= VOLUME_MAX)
+    fine: Flags = (price >= PRICE_MIN) & (price <= PRICE_MAX) & (qty >= 0.0) & (qty <= VOLUME_MAX)
     fine &= (ts >= rules.low) & (ts <= rules.high)
     if not _brief(rows.id):
         fine &= np.array([len(text) <= ID_MAX for text in rows.id], np.bool_)

@@ -17,7 +17,7 @@ from events.decision import Recorded
 from events.fact import Fact
 from events.market import Book, Candle, CandleBlock, FeedHeartbeat, FeedInterrupted, FeedOpened, Quote, Trade
 
-from .rules import FACTS_MAX, ID_MAX, PRICE_MAX, ROWS_MAX, TEXT_MAX, VOLUME_MAX, Rules
+from .rules import FACTS_MAX, ID_MAX, PRICE_MAX, PRICE_MIN, ROWS_MAX, TEXT_MAX, VOLUME_MAX, Rules
 
 RAW_MAX = 512 * 1024  # bytes of original content in one fact: twice that, in base64, still fits a message
 
@@ -63,7 +63,7 @@ def candle_fault(rules: Rules, c: Candle, latest: int) -> tuple[str, str] | None
     """(reason, detail) of the first thing wrong with a candle, None where all is right. `latest`: `rules.latest`."""
     if (
         c.low <= c.open <= c.high <= PRICE_MAX
-        and 0.0 < c.low <= c.close <= c.high
+        and PRICE_MIN <= c.low <= c.close <= c.high
         and 0.0 <= c.volume <= VOLUME_MAX
         and rules.low <= c.ts <= latest
         and not (c.ts - rules.origin) % rules.step
@@ -84,7 +84,7 @@ def _named_fault(rules: Rules, c: Candle, latest: int) -> tuple[str, str]:
     prices = (c.open, c.high, c.low, c.close)
     if not all(map(isfinite, (*prices, c.volume))):
         return "not-finite", f"open, high, low, close, volume are {(*prices, c.volume)}"
-    if min(prices) <= 0:
+    if min(prices) < PRICE_MIN:
         return "price", f"a price of {min(prices)}"
     if c.volume < 0 or (c.count is not None and c.count < 0):
         return "volume", f"volume {c.volume}, count {c.count}"
@@ -116,7 +116,7 @@ def untimely(rules: Rules, ts: int) -> tuple[str, str]:
 
 def trade_fault(rules: Rules, t: Trade, latest: int) -> tuple[str, str] | None:
     if (
-        0.0 < t.price <= PRICE_MAX
+        PRICE_MIN <= t.price <= PRICE_MAX
         and 0.0 <= t.qty <= VOLUME_MAX
         and rules.low <= t.ts <= latest
         and t.symbol == rules.symbol
@@ -128,7 +128,7 @@ def trade_fault(rules: Rules, t: Trade, latest: int) -> tuple[str, str] | None:
         return wrong
     if not (isfinite(t.price) and isfinite(t.qty)):
         return "not-finite", f"price {t.price}, quantity {t.qty}"
-    if t.price <= 0:
+    if t.price < PRICE_MIN:
         return "price", f"a price of {t.price}"
     if t.qty < 0:
         return "volume", f"a quantity of {t.qty}"
@@ -169,7 +169,7 @@ def row_faults(rules: Rules, rows: Columns, latest: int) -> NDArray[np.str_]:
     with np.errstate(invalid="ignore"):
         faults = [
             ("not-finite", ~(np.isfinite(low) & np.isfinite(high) & np.isfinite(v))),
-            ("price", low <= 0),
+            ("price", low < PRICE_MIN),
             ("volume", v < 0),
             ("too-large", (high > PRICE_MAX) | (v > VOLUME_MAX)),
             ("high-low", (low != l) | (high != h)),

@@ -11,7 +11,6 @@ import msgspec
 from scripts.fuzz.bus import Run, Sample
 from scripts.fuzz.verdict import Verdict
 
-
 SINGLE = ("seqs", "hashes", "unreadable")
 
 

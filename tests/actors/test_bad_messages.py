@@ -176,3 +176,16 @@ def test_accounts_do_not_hear_a_crowd_either() -> None:
     account = ticking()
     told(account, START, *((START + n, str(n)) for n in range(1_001)))
     assert not account.turns
+
+
+@pytest.mark.parametrize("price", [5e-324, 1e-300, 9e-16, 0.0, -1.0])
+def test_a_price_too_small_for_exact_money_is_none(price: float) -> None:
+    """One such low in a bar would stop every account with an order: its sums do not fit."""
+    low = msgspec.structs.replace(candle(T0 + MINUTE), low=price)
+    for source, fact in (("candles", low), ("trades", trade(T0, "1", price)), ("candles", history(T0))):
+        if isinstance(fact, CandleBlock):
+            fact = msgspec.structs.replace(fact, low=np.array([price]).tobytes())
+        decider = SymbolDecider(plan(source=source))
+        (said,) = step(decider, decider.initial(), entry(1, fact))
+        assert isinstance(said, Quarantined)
+        assert said.reason == "price" or "price 1" in said.detail
