@@ -66,14 +66,14 @@ def test_a_start_on_a_history_decides_nothing_again(name: str) -> None:
 
 def test_a_change_that_alters_old_decisions_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(EmaCross, "on_candle", contrary(EmaCross.on_candle))
-    for name in ("candles-2", "faults-1"):  # on the exchange, EMAs did not cross twice
+    for name in ("candles-3", "faults-2"):  # on the exchange, EMAs did not cross twice
         assert run(audit(HistoryTape(entries(name)))).difference is not None
 
 
 def test_another_version_leaves_old_decisions_and_decides_the_new_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(EmaCross, "on_candle", contrary(EmaCross.on_candle))
     monkeypatch.setattr(EmaCross, "version", 2)
-    tape = HistoryTape(entries("candles-2"))
+    tape = HistoryTape(entries("candles-3"))
     before = len(tape.entries)
     run(started_on(tape, next_candles(tape, 30)))
     added = tape.entries[before:]
@@ -97,7 +97,7 @@ def test_another_version_leaves_old_decisions_and_decides_the_new_ones(monkeypat
 
 
 def test_what_a_version_left_undecided_the_next_one_never_decides(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = entries("candles-2")
+    whole = entries("candles-3")
     last = max(one.seq for one in whole if one.actor == "bot.cross" and one.decision.by)
     cut = HistoryTape(one for one in whole if one.seq < last)  # it died before this decision, others after their last
     monkeypatch.setattr(EmaCross, "version", 2)
@@ -110,11 +110,11 @@ def test_what_a_version_left_undecided_the_next_one_never_decides(monkeypatch: p
 
 
 def test_a_version_that_hears_less_keeps_what_followed_from_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = entries("candles-2")
+    whole = entries("candles-3")
     end = paused_at(whole) + 20
     tape = HistoryTape(one for one in whole if one.seq <= end)
     hears = BotDecider._hears
-    monkeypatch.setattr(BotDecider, "logic", 2)
+    monkeypatch.setattr(BotDecider, "logic", BotDecider.logic + 1)
     monkeypatch.setattr(BotDecider, "_hears", lambda *told: not isinstance(told[2], PauseBot) and hears(*told))
     host = run(started_on(tape))
     (seat,) = [seat for seat in host.seats if seat.actor == "bot.cross"]
