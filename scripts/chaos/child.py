@@ -8,7 +8,6 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
 
 import uvloop
@@ -40,10 +39,6 @@ def paced(stream: Iterator[Stamped], pace: float) -> Iterator[Stamped]:
             time.sleep(due - now)
         due = max(due, now) + 1 / pace
         yield message
-
-
-def market_until(facts: int) -> Iterator[Stamped]:
-    return islice(market(0), facts)
 
 
 async def run(config: Path, pace: float, until: Path) -> None:
