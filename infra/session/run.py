@@ -31,7 +31,7 @@ from infra.session.market import Stamped, unstamped
 from infra.session.opening import SessionError, connect_worker, opened, record_plan, sole_session
 from infra.session.player import Feeds, Player, after, begun, newest
 from infra.session.projecting import spawn_projector
-from infra.session.quickstart import start_dashboard
+from infra.session.quickstart import NotStarted, start_dashboard
 from infra.session.snapshots import keeping
 from infra.session.starting import RayStart, alone
 from infra.session.stopping import resume
@@ -111,8 +111,17 @@ class Session:
                 log.error("%s: it is started again, with all actors", lost)
                 await self.close()
                 await asyncio.to_thread(cluster.stop)
-                chosen = self.config.session
+                await self._ray_again()
+
+    async def _ray_again(self) -> None:
+        """However long it takes: there is nothing better to do for whoever trades."""
+        chosen = self.config.session
+        while True:
+            try:
                 await asyncio.to_thread(cluster.start, chosen.dashboard, chosen.dashboard_port)
+                return
+            except NotStarted as trouble:
+                log.error("%s; trying again", trouble)
 
     async def _play(self, source: Source, duration_s: float | None) -> str:
         names = [subjects.feed(symbol.venue, symbol.symbol) for symbol in self.plan.symbols]

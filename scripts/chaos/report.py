@@ -19,6 +19,7 @@ class Report(msgspec.Struct, frozen=True):
     faults: int
     misses: int
     session_starts: int
+    false_starts: int
     duration_s: float
     left_out: tuple[str, ...]
     surprises: tuple[str, ...]
@@ -60,7 +61,7 @@ def sentences(report: Report) -> str:
     found = report.outcome
     lines = [
         f"{report.faults} faults hit in {report.duration_s:.0f} s (seed {report.seed}); the session was started "
-        f"{report.session_starts} times; {report.misses} attempts met nothing.",
+        f"{report.session_starts} times, {report.false_starts} in vain; {report.misses} attempts met nothing.",
         f"{found.candles} candles, {found.decisions} decisions, {found.fills} fills: {found.lost_fills} lost, "
         f"{found.doubled_fills} doubled.",
         f"digest {found.live}",

@@ -47,7 +47,7 @@ async def campaign(folder: Path, chosen: Settings) -> Report:
     began = time.monotonic()
     async with stack.running():
         seen = Observer(partial(stack.tape, 1.0), stack.database.dsn, stack.config.tape, MARKET)
-        attending = asyncio.ensure_future(stack.attend())
+        attending = asyncio.ensure_future(stack.attend(lambda: seen.feed))
         try:
             async with seen.watching():
                 done = await _disturb(stack, seen, log, volleys, chosen.seed)
@@ -71,6 +71,7 @@ async def campaign(folder: Path, chosen: Settings) -> Report:
         len(hits),
         done.misses,
         stack.starts,
+        stack.false_starts,
         took,
         left_out,
         tuple(stack.surprises),

@@ -30,6 +30,7 @@ from scripts.parity import config, descendants, kill_everything
 ROOT = Path(__file__).resolve().parents[2]
 RESTART_S = 0.2  # what an init system waits before it starts again what has ended
 POLL_S = 0.05
+LOOK_S = 1.0  # a look at all processes of a machine takes tens of milliseconds
 PROCESSES = 3  # market, account and bots: each is a process of its own, and a start does not take long
 WAL = {"max_wal_size": "64MB", "min_wal_size": "32MB"}  # so that a small disk holds it
 
@@ -61,6 +62,7 @@ class Stack:
         self.config_file = folder / "config.json"
         self.done = False
         self.surprises: list[str] = []
+        self.false_starts = 0
         self.starts = 0
         self.child: subprocess.Popen[bytes] | None = None
         self._former: dict[int, str] = {}
@@ -97,19 +99,27 @@ class Stack:
             self.bus.url, self.config.tape, create=False, patience_s=patience_s, access=access
         )
 
-    async def attend(self) -> None:
-        """Keeps a session running until the market has been played, as an init system would."""
+    async def attend(self, fed: Callable[[], int]) -> None:
+        """Keeps a session running until the market has been played, as an init system would.
+
+        One that ends before anything was fed could not start: servers were away, or the machine too busy for Ray.
+        """
         with (self.folder / "session.log").open("ab") as said:
             while not self.done:
                 self.child = self._start(said)
                 self.log("session starts", pid=self.child.pid)
+                before, looked = fed(), 0.0
                 while self.child.poll() is None:
-                    self._remember()
+                    if time.monotonic() - looked > LOOK_S:
+                        self._remember()
+                        looked = time.monotonic()
                     await asyncio.sleep(POLL_S)
                 code = self.child.returncode
                 self.log("session ended", code=code)
                 self.done = code == 0
-                if code not in (0, -signal.SIGKILL):
+                if code not in (0, -signal.SIGKILL) and fed() == before:
+                    self.false_starts += 1
+                elif code not in (0, -signal.SIGKILL):
                     self.surprises.append(f"the session ended with exit code {code} by itself")
                 await asyncio.sleep(RESTART_S)
 
