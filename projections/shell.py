@@ -46,7 +46,6 @@ _LOST = (psycopg.OperationalError, psycopg.InterfaceError)
 _LIMITS = psycopg.errors.ProgramLimitExceeded
 _REFUSED = (psycopg.DataError, _LIMITS, ValueError, ArithmeticError, StructError)
 _OPTIONS: dict[str, Any] = {"connect_timeout": 10, "keepalives_idle": 10, "application_name": "tickertape projector"}
-
 Connection = psycopg.AsyncConnection[Any]
 
 
