@@ -242,7 +242,8 @@ async def in_lock_step_while_a_bot_hangs(case: Case) -> None:
     done = case.restrict("flatten")
     assert done.code == 0, done.err
     assert done.json()["answered"] == ["aaa", "bbb"]
-    assert len(await case.some(Candle, "feed.>")) == len(before)
+    # At most the one that the bot hangs on is published meanwhile: the start may not have come to it yet.
+    assert len(await case.some(Candle, "feed.>")) <= len(before) + 1
 
 
 def at_once_with_a_second_signal(running: Running) -> None:
