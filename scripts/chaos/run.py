@@ -94,7 +94,7 @@ async def _end(stack: Stack, attending: asyncio.Future[None]) -> None:
     tape = await stack.tape()
     try:
         fed = 0
-        async for _ in tape.read(["feed.>"]):
+        async for _ in tape.read(["feed.*.*.candle"]):
             fed += 1
     finally:
         await tape.close()

@@ -49,7 +49,7 @@ async def compared(tape: JetStreamTape, dsn: str) -> Outcome:
     """Plays what the tape has been fed in one process, and compares digest, fills and tables."""
     candles = 0
     fills: Counter[str] = Counter()
-    async for entry in tape.read(["feed.>", "account.>"]):
+    async for entry in tape.read(["feed.*.*.candle", "account.>"]):
         candles += entry.actor.startswith("feed.")
         fills.update(_fills((entry.decision,)))
     calm = MemoryTape(tape.name)
