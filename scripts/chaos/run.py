@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import shutil
 import subprocess
 import sys
 import time
@@ -64,6 +65,8 @@ async def campaign(folder: Path, chosen: Settings) -> Report:
         finally:
             await tape.close()
         stack.surprises += await _verified(stack.config_file)
+        if outcome.wrong:  # the disk it is on goes with the campaign
+            await asyncio.to_thread(shutil.copytree, stack.bus.directory, folder / "tape", dirs_exist_ok=True)
     hits = tuple(sorted(done.hits, key=lambda hit: hit.number))
     left_out = tuple(kind.name for kind in chosen.kinds if kind not in kinds)
     return Report(
