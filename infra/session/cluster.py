@@ -57,6 +57,9 @@ def start(dashboard: bool, port: int = 8265) -> str:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # Ray runs its workers at niceness 15, behind everything else on the machine: here they are what it is for.
     os.environ.setdefault("RAY_worker_niceness", "0")
+    # Every process is asked once a second how far it is. Ray would remember 100,000 of these questions for its
+    # dashboard: gcs_server would grow by more than a megabyte a minute, for hours.
+    os.environ.setdefault("RAY_task_events_max_num_task_in_gcs", "1000")
     shared = os.environ.get("RAY_ADDRESS")
     if not shared:
         # Ray listens on loopback alone where it believes that it cannot be a cluster; this tells its processes so.
