@@ -238,11 +238,13 @@ class Session:
                     await self._halt(halted.__cause__.actor, halted)
                     continue
                 if not isinstance(halted.__cause__, LostRace) or races > RACES_MAX or not await self._ours():
+                    self.watch.processes.pop(label, None)  # it stands still for good
                     await self._halt(label, halted)
                     return
                 log.warning("%s, but the tape is this session's: it goes on", halted)
                 await asyncio.sleep(0.5 * races)
             except Exception as error:  # what supervision has no answer to must not end it in silence
+                self.watch.processes.pop(label, None)
                 await self._halt(label, cluster.Halted(f"{label}: {type(error).__name__}: {error}"))
                 return
 

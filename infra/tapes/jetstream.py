@@ -13,7 +13,7 @@ import nats.errors
 
 from events import subjects
 from events.codec import Codec, unreadable
-from events.control import CUT, Quarantined
+from events.control import CUT, Quarantined, Unreadable
 from events.decision import Decision, Recorded
 from events.tape import EVERYTHING, HistoryLost, LostRace, TapeError
 
@@ -296,10 +296,9 @@ class JetStreamTape:
         )
 
     def _made(self, seq: int, actor: str, message: Delivery, appended_at: int) -> Recorded:
-        if self._refused and seq in self._refused:
+        decision = self._codec.decode_or_unreadable(message.subject, message.data)
+        if self._refused and seq in self._refused and not isinstance(decision.facts[0], Unreadable):
             decision = unreadable(message.subject, self._refused[seq], message.data)
-        else:
-            decision = self._codec.decode_or_unreadable(message.subject, message.data)
         if seq <= self._stream.restored:
             appended_at = known_at_of(message.headers, appended_at)
         return Recorded(seq, actor, decision, appended_at, epoch_of(message.headers))
@@ -359,8 +358,9 @@ class JetStreamTape:
             if self._refused is not None:
                 return
             refused: dict[int, str] = {}
-            if end := await self.last_match(REFUSED):
-                async for entry in self._entries((REFUSED,), 0, end):
+            # What the stream holds was refused within it. The archive is not asked: it may be away.
+            if (newest := await self._message({"last_by_subj": f"{self.name}.{REFUSED}"})) is not None:
+                async for entry in self._entries((REFUSED,), await self._begins() - 1, int(newest["seq"])):
                     fact = entry.decision.facts[0]
                     if isinstance(fact, Quarantined) and fact.reason == "unreadable":
                         refused[entry.decision.cause] = fact.detail.partition(CUT)[0]

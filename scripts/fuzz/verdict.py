@@ -146,10 +146,10 @@ async def _in_tables(tape: JetStreamTape, dsn: str, sent: Sent, verdict: Verdict
     schema = schema_of(tape.name)
     unreadable, quarantined = Counter[tuple[int, int]](), Counter[tuple[int, int]]()
     async with await psycopg.AsyncConnection.connect(dsn) as connection:
-        cursor = connection.cursor(name="quarantine")
-        await cursor.execute(f"SELECT seq, kind, raw FROM {schema}.quarantine".encode())
-        async for seq, kind, raw in cursor:
-            (unreadable if kind == "unreadable" else quarantined)[seq, hash_of(bytes(raw))] += 1
+        async with connection.cursor(name="quarantine") as cursor:
+            await cursor.execute(f"SELECT seq, kind, raw FROM {schema}.quarantine".encode())
+            async for seq, kind, raw in cursor:
+                (unreadable if kind == "unreadable" else quarantined)[seq, hash_of(bytes(raw))] += 1
         found = await (await connection.execute(f"SELECT count(*) FROM {schema}.parked".encode())).fetchone()
     verdict.parked_rows = int(found[0]) if found else 0
     verdict.quarantined_rows, verdict.unreadable_rows = quarantined.total(), unreadable.total()

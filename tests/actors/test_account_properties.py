@@ -267,7 +267,7 @@ def test_a_restart_at_any_step_goes_on_alike(config: dict[str, Any], seed: int, 
             entry = Recorded(entry.seq, entry.actor, Decision(entry.decision.id, 0, "", entry.decision.ts, stored))
             twin.decider.observe(twin.state, entry)
             assert twin.decider.decide(twin.state, entry) == facts
-            read = CODEC.decode(CODEC.encode(Decision("", 0, "", 0, facts))).facts if facts else ()
+            read = CODEC.decode(CODEC.encode(Decision("0", 0, "", 0, facts))).facts if facts else ()
             for fact in read:
                 twin.decider.evolve(twin.state, fact)
             assert twin.state == desk.state

@@ -172,10 +172,13 @@ async def test_rebuild_and_check(cli: Cli, postgres_dsn: str) -> None:
 async def test_commands_are_facts_even_where_nothing_runs(cli: Cli) -> None:
     await cli.record(20)
     assert cli("stop", "--json").json()["running"] is False
-    for words in (("stop", "--trading", "flatten", "--reason", "storm"), ("pause", "cross"), ("pause", "*")):
+    for words in (("stop", "--trading", "flatten", "--reason", "storm"), ("pause", "cross")):
         found = cli(*words)
         assert found.code == Exit.FINE, found.err
         assert "takes effect when the next one starts" in found.out
+    again = cli("pause", "*")
+    assert again.code == Exit.FINE, again.err
+    assert "stood so before" in again.out
     assert "the nearest is 'cross'" in cli("pause", "cros").err
     found_facts = [fact for entry in await cli.facts("command.>") for fact in entry.decision.facts]
     kinds = [type(fact) for fact in found_facts]

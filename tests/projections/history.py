@@ -33,6 +33,7 @@ class History:
         self.position: dict[str, tuple[Decimal, Decimal]] = {}
         self.orders = 0
         self.paused = False
+        self.refused = 0
         self._numbers = 0
 
     def put(self, actor: str, *facts: Fact, ts: int | None = None) -> int:
@@ -159,7 +160,8 @@ class History:
             case 4:
                 raw = c.Quarantined("import", self.ts, "nan", "row 7", b"\x00\xffraw")
                 at = self.put("quarantine.import", raw)
-                if self.chance.random() < 0.5:
+                self.refused += 1
+                if self.refused % 2:
                     self.put("quarantine.operator", c.QuarantineDropped(at, 0, self.ts, "me", "gone"))
             case 5:
                 self.put(f"feed.sim.{symbol}", c.Unreadable(f"main.feed.sim.{symbol}.candle", "no JSON", b"\xff{"))

@@ -19,12 +19,12 @@ SPEED = "600"  # ten bars a second of each symbol: slow enough to interfere, and
 
 
 def config(folder: Path, tape: str, nats_url: str, postgres_dsn: str, processes: int) -> Config:
-    """A bot and an account for each symbol: what stops one has nothing to do with the other."""
+    """A bot and an account for each symbol: what stops one has nothing to do with the other. '': servers of its own."""
     names = [symbol.partition("-")[0].lower() for symbol in SYMBOLS]
     return Config(
         tape=tape,
         data_dir=str(folder / "data"),
-        services=ServiceSettings(nats_url=nats_url, postgres_dsn=postgres_dsn),
+        services=ServiceSettings(nats_url=nats_url or None, postgres_dsn=postgres_dsn or None),
         session=SessionSettings(processes=processes, dashboard=False),
         symbols=tuple(SymbolPlan(venue=VENUE, symbol=symbol, timeframes=("5m",)) for symbol in SYMBOLS),
         bots=tuple(
