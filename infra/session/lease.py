@@ -23,7 +23,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from events import subjects
-from events.control import SessionClaimed, SessionEnded
+from events.control import SessionClaimed, SessionEnded, Unreadable
 from events.fact import Fact
 from events.feed import observed
 from events.tape import LostRace, Tape
@@ -137,6 +137,15 @@ class Lease:
     async def check(self) -> None:
         """Raises SessionLost where the tape belongs to a later session."""
         await check_ours(self._tape, self.epoch)
+
+    async def is_ours(self, race: LostRace) -> bool:
+        """Whether another process of this session won a race; not another session, nor a stranger who left garbage."""
+        try:
+            await self.check()
+        except SessionLost:
+            return False
+        winner = await self._tape.entry(race.found)
+        return winner is None or not isinstance(winner.decision.facts[0], Unreadable)
 
     async def release(self, reason: str) -> None:
         """Leaves the tape free for the next one at once."""

@@ -24,7 +24,7 @@ from infra.config import Config
 from infra.services.discovery import Endpoints
 from infra.services.embedded import embedded
 from infra.session import cluster, notify, placement
-from infra.session.lease import Lease, Patience, SessionLost, acquire
+from infra.session.lease import Lease, Patience, acquire
 from infra.session.lockstep import Conductor
 from infra.session.losses import record_loss
 from infra.session.market import Stamped, unstamped
@@ -237,14 +237,13 @@ class Session:
                 if isinstance(halted.__cause__, Poison) and self._leave_out(label, halted.__cause__.actor):
                     await self._halt(halted.__cause__.actor, halted)
                     continue
-                if not isinstance(halted.__cause__, LostRace) or races > RACES_MAX or not await self._ours():
-                    self.watch.processes.pop(label, None)  # it stands still for good
+                race = halted.__cause__
+                if not isinstance(race, LostRace) or races > RACES_MAX or not await self.lease.is_ours(race):
                     await self._halt(label, halted)
                     return
                 log.warning("%s, but the tape is this session's: it goes on", halted)
                 await asyncio.sleep(0.5 * races)
             except Exception as error:  # what supervision has no answer to must not end it in silence
-                self.watch.processes.pop(label, None)
                 await self._halt(label, cluster.Halted(f"{label}: {type(error).__name__}: {error}"))
                 return
 
@@ -260,18 +259,12 @@ class Session:
         process = self.watch.processes.get(label)
         return process is not None and not set(process.actors) <= self._without
 
-    async def _ours(self) -> bool:
-        try:
-            await self.lease.check()
-        except SessionLost:
-            return False
-        return True
-
     async def _halt(self, label: str, halted: cluster.Halted, reason: str = "poison") -> None:
         """Says so on the tape, where it still is this session's: the successor goes on with all its actors."""
         if cluster.lost():
             return  # whatever it looked like from here; `play` starts Ray again
         log.error("%s", halted)
+        self.watch.processes.pop(label, None)  # a process that stands still for good
         try:
             at, now = await self.tape.end(), time.time_ns() // 1000
             await self.lease.record(ActorHalted(label, at, reason, str(halted)), now)

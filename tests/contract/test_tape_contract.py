@@ -11,6 +11,7 @@ from events.decision import Decision, digest_of
 from events.digest import digest
 from events.memory import MemoryTape
 from events.tape import LostRace, Tape
+from infra.tapes import jetstream
 
 from .conftest import Kind
 from .making import KINDS, Following, all_of, block, decision, fill
@@ -19,6 +20,12 @@ from .races import assert_unbroken, race
 BTC = "market.binance.BTC-USDT"
 ETH = "market.binance.ETH-USDT"
 EMA = "bot.ema"
+
+
+@pytest.fixture(autouse=True)
+def nobody_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits 20 s for a leader of three that may be cut off: here none is."""
+    monkeypatch.setattr(jetstream, "STALE_S", 1.0)
 
 
 async def test_an_empty_tape(tape: Tape) -> None:
