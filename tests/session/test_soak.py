@@ -44,3 +44,5 @@ def test_a_leak_a_kept_handle_and_a_growing_lag_are_found() -> None:
         assert about in fault
     assert Judged("nats-server", 1, (70.0, 150.0), (10, 10)).flat
     assert not Judged("nats-server", 1, (150.0, 250.0), (10, 10)).flat
+    assert Judged("postgres somebody here", 1, (9.0, 14.0), (10, 500)).flat
+    assert not Judged("postgres somebody here", 1, (30.0, 40.0), (10, 500)).flat
