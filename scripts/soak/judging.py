@@ -13,8 +13,8 @@ GROWTH_MAX = 0.05
 SLACK_MB = 2.0  # of small processes: 5 % of 10 MB is one arena of an allocator
 LEVEL_MB = {"nats-server": 200.0, "postgres": 32.0}
 """Not judged below this. The server keeps blocks of the stream at hand, and its collector lets the heap rise and fall
-between 100 and 150 MB, however long the tape is; a session of PostgreSQL fills its caches of catalogs and plans up to 15
-to 18 MB, in ten minutes and more."""
+between 100 and 150 MB, however long the tape is; a session of PostgreSQL fills its caches of catalogs and plans up to
+15 to 18 MB, in ten minutes and more."""
 HANDLES_MAX = 8  # of both ends of some connections that are being made just then
 FILES_KEPT = {"postgres": 1_000}  # by each of its processes, as a cache (max_files_per_process)
 PENDING_MAX = 1_000  # a second's messages: what waits in a moment's burst is no lag
