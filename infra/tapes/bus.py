@@ -156,7 +156,7 @@ class Bus:
                 raise error  # out of `connect`, which would try the same key again and again
         if found := _VIOLATION.search(str(error)):
             self.refused.add(found[1].lower())
-            self.client.interrupt(error)
+            self.client.interrupt(str(error))
         # Every refused attempt to reconnect ends here too; the loss itself was reported by `_disconnected`.
         level = logging.DEBUG if self.client.is_reconnecting or self.client.is_connecting else logging.WARNING
         log.log(level, "%s: %s", self._label, error or type(error).__name__)

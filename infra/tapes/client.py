@@ -108,11 +108,11 @@ class TapeClient(Client):
         if self._transport is not None:
             self._transport.close()  # type: ignore[no-untyped-call]
 
-    def interrupt(self, trouble: Exception) -> None:
-        """Ends the waiting for answers, of which one will not come; those of the others are unclear now."""
+    def interrupt(self, why: str) -> None:
+        """Ends the waiting for answers, some of which will not come; those of the others are unclear now."""
         for waiting in self._answers.values():
             if not waiting.done():
-                waiting.set_exception(nats.errors.Error(str(trouble)))
+                waiting.set_exception(AnswerLost(why))
 
     def _write(self, command: bytes) -> bool:
         """Hands a command to the socket after what is pending; false where there is no connection."""
@@ -126,9 +126,7 @@ class TapeClient(Client):
 
     async def _process_op_err(self, e: Exception) -> None:
         """What was asked over the connection that is lost will not be answered: whoever waits asks again at once."""
-        for answer in self._answers.values():
-            if not answer.done():
-                answer.set_exception(AnswerLost("the connection was lost before the answer came"))
+        self.interrupt("the connection was lost before the answer came")
         await super()._process_op_err(e)
 
     def _answered(self, found: Delivery) -> None:

@@ -1,7 +1,7 @@
 """Search guided by coverage, with atheris: `python -m scripts.fuzz.coverage TARGET [-max_total_time=60] [CORPUS]`.
 
-Needs `pip install atheris`. What libFuzzer finds it writes to `crash-*`; those inputs belong into the tests. TARGET is one
-of the names in `TARGETS`.
+Needs `pip install atheris`. What libFuzzer finds it writes to `crash-*`; those inputs belong into the tests. TARGET is
+one of the names in `TARGETS`.
 """
 
 from __future__ import annotations
