@@ -11,7 +11,7 @@ run: $(VENV)/.run          ## Start everything and watch bots trade on paper: ma
 	@$(BIN)/tape run $(ARGS)
 
 test: $(VENV)/.test check  ## All tests, on the real server, the real database and real data where it is at hand
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: $(VENV)/.test       ## Style and types
 	$(BIN)/ruff check .

@@ -1,4 +1,4 @@
-"""A recorded day through JetStream and Ray, killed five times, against one process; then the tape that came of it.
+"""Half a recorded day through JetStream and Ray, killed five times, against one process; then the tape that came of it.
 
 `TICKERTAPE_PARITY_MINUTES` plays another number of minutes; `make parity` plays all of the files.
 """
@@ -28,7 +28,7 @@ from tests import data
 from tests.roles import client_as
 from tests.session.command import Tape
 
-MINUTES = int(os.environ.get("TICKERTAPE_PARITY_MINUTES", "1440"))
+MINUTES = int(os.environ.get("TICKERTAPE_PARITY_MINUTES", "720"))
 KILLS = 5
 PROCESSES = 3  # market, account and bots: decisions do not depend on it, and six starts take half the time of eight's
 RUN_S = (
