@@ -54,6 +54,7 @@ class Keeper:
         self._clock, self._passivate_s = clock, passivate_s
         self._every_s = min(EVERY_S, passivate_s) if passivate_s else EVERY_S
         now = clock()
+        self._dealt, self._quiet_since = 0, now
         keys = [(seat, snapshots.key(seat.actor)) for seat in seats]
         # In the order of their last snapshots, so that looking for who is due ends at the first who is not.
         self._kept = {seat.actor: _Kept(seat, key, seat.at, 0, now, seat.at, now) for seat, key in keys if key}
@@ -80,6 +81,14 @@ class Keeper:
             if not every and self._clock() - now > BUDGET_S:
                 break
         return batch
+
+    def quiet(self, dealt: int) -> bool:
+        """Whether, since it last said so, the process has dealt with nothing for as long as snapshots are apart."""
+        now = self._clock()
+        if dealt == self._dealt and now - self._quiet_since < self._every_s:
+            return False
+        found, self._dealt, self._quiet_since = dealt == self._dealt, dealt, now
+        return found
 
     def _add(self, batch: Batch, kept: _Kept, entry: Recorded, now: float) -> None:
         seat = kept.seat

@@ -4,7 +4,7 @@ own messages since."""
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 
 from actors.seat import Seat
@@ -51,6 +51,14 @@ async def pass_over(seat: Seat, tape: Tape, end: int) -> None:
     newest = [await tape.last_match(pattern) for pattern in seat.decider.inbox]
     if max(newest, default=0) <= seat.at:
         seat.at = end
+
+
+async def passed(tape: Tape, patterns: Iterable[str], after: int, far: int) -> Recorded | None:
+    """The tape's last message, where nothing under the patterns has come since `after`, `far` or more before it."""
+    end = await tape.end()
+    if end - after < far or max([await tape.last_match(pattern) for pattern in patterns], default=0) > after:
+        return None
+    return await tape.entry(end)
 
 
 def wake(seat: Seat, snapshots: Snapshots, seq: int) -> None:

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, Protocol
 from actors.decider import Decider, Poison
 from actors.dispatch import Dispatch
 from actors.keeper import PASSIVE, Keeper
-from actors.recall import pass_over, recall, restored, wake
+from actors.recall import pass_over, passed, recall, restored, wake
 from actors.seat import Seat
 from actors.snapshot import Snapshots
 from actors.upkeep import Upkeep
@@ -84,6 +84,7 @@ class Host:
         self._upkeep = upkeep or Upkeep()
         self._keeper: Keeper | None = None
         self._dispatch = Dispatch(self.seats)
+        self._patterns = sorted({pattern for seat in self.seats for pattern in seat.decider.inbox})
         self._dealt = 0
         self._count = 0
         self._settled_at: Recorded | None = None  # what every seat has reacted to; None amid that, and after harm
@@ -118,16 +119,15 @@ class Host:
             self._leave()
 
     async def _work(self, appends: asyncio.TaskGroup, far: bool) -> None:
-        patterns = sorted({pattern for seat in self.seats for pattern in seat.decider.inbox})
         if self._upkeep.snapshots is not None:
             appends.create_task(self._keep(self._upkeep.snapshots))
         try:
             if far:
-                async for entry in self._tape.read(patterns, after=self._dealt):
+                async for entry in self._tape.read(self._patterns, after=self._dealt):
                     await self._deal(entry, appends)
             self._leave()
             self.following = True
-            async for entry in self._tape.follow(patterns, after=self._dealt):
+            async for entry in self._tape.follow(self._patterns, after=self._dealt):
                 await self._deal(entry, appends)
         except Poison:
             await self._settled()  # what was decided before it is on the tape when this ends
@@ -300,8 +300,17 @@ class Host:
         while True:
             await asyncio.sleep(pause)
             began = clock()
+            if self._gate is None and self._keeper.quiet(self._count):
+                await self._move_on()
             more = await self._keep_some(self._keeper, snapshots)
             pause = max(GO_ON_S, (clock() - began) / SHARE) if more else LOOK_S
+
+    async def _move_on(self) -> None:
+        """Who hears nothing while others say much would have to look for its next entry from far back after a kill."""
+        settled = self._settled_at
+        entry = await passed(self._tape, self._patterns, self._dealt, LONG)
+        if entry is not None and settled is not None and self._settled_at is settled:
+            self._settled_at, self._dealt = entry, entry.seq
 
     async def _keep_some(self, keeper: Keeper, snapshots: Snapshots, *, every: bool = False) -> bool:
         entry = self._settled_at
@@ -329,7 +338,6 @@ class Host:
 
 Connect = Callable[[], Awaitable[tuple[Tape, Gate | None]]]
 """Opens the tape and the gate inside the process that will use them; must be picklable."""
-
 
 Keep = Callable[[Sequence[Decider[Any]]], Upkeep]
 """Opens what a process keeps for its next start, inside it; must be picklable."""

@@ -21,7 +21,7 @@ from events import subjects
 from events.patterns import PatternIndex
 from events.tape import HistoryLost, TapeDamaged, TapeError
 
-from .bus import EPOCH, ApiError, Bus, BusTrouble
+from .bus import API_TIMEOUT_S, EPOCH, ApiError, Bus, BusTrouble
 from .client import Delivery, headers_of
 from .patterns import filters
 from .stream import Found, closed_subject, found
@@ -32,6 +32,7 @@ _HEARTBEAT_S = 1.0
 _HEARTBEAT_READ_S = 0.1  # the server's minimum: a read of stored messages ends with a heartbeat when filters end it
 _HEARTBEATS_MISSED_MAX = 5  # fewer, and a busy machine or a pause of the server causes needless new consumers
 _SILENCE_MIN_S = 2.0  # for the same reason, however short the heartbeat is
+_CREATE_S_MAX = 60.0  # from far back and with several filters, the server first counts what will come: seconds
 _RETRY_S = 0.1  # between attempts to create a consumer: an election or a restart takes some hundred ms at least
 _SERVER_KEEPS_S = 30  # the server removes a consumer that nobody listens to after this
 _STANDSTILLS_MAX = 20  # heartbeats (0.1 s) short of the end without a message in between
@@ -188,14 +189,14 @@ class Reader(Generic[T]):
 
     async def _open(self) -> None:
         """Creates a consumer from the next message on, however long that takes, but for errors that stay."""
-        attempts = 0
+        attempts, patience_s = 0, API_TIMEOUT_S
         while True:
             self._inbox.clear()
             self._delivered = self._standstills = 0
             self._stopped = False
             self._reconnects = self._bus.reconnects
             try:
-                await self._create(attempts)
+                await self._create(attempts, patience_s)
                 return
             except ApiError as error:
                 if not error.passing:
@@ -205,13 +206,15 @@ class Reader(Generic[T]):
                 if self._bus.client.is_closed:
                     raise TapeError(f"{self._tape}: the connection to NATS is closed") from error
                 trouble = error
+                if isinstance(error, TimeoutError):
+                    patience_s = min(2 * patience_s, _CREATE_S_MAX)
             attempts += 1
             level = logging.WARNING if attempts % 50 == 1 else logging.DEBUG
             log.log(level, "%s: no consumer yet: %s", self._tape, trouble or type(trouble).__name__)
             await self._shut()
             await asyncio.sleep(_RETRY_S)
 
-    async def _create(self, attempts: int) -> None:
+    async def _create(self, attempts: int, patience_s: float) -> None:
         inbox = self._bus.client.new_inbox()
         self._subscription = await self._bus.client.subscribe_directly(inbox, self._take)
         self._consumer = f"tape-{uuid4().hex}"
@@ -231,7 +234,7 @@ class Reader(Generic[T]):
         if self._filters:
             config["filter_subjects"] = self._filters
         body = {"stream_name": self._tape, "config": config, "action": "create"}
-        await self._bus.ask(f"CONSUMER.CREATE.{self._tape}.{self._consumer}", body)
+        await self._bus.ask(f"CONSUMER.CREATE.{self._tape}.{self._consumer}", body, timeout_s=patience_s)
         await self._check_whole(attempts)
 
     async def _check_whole(self, attempts: int) -> None:

@@ -1,4 +1,4 @@
-"""How long actors take to be back over a long tape: from their snapshots, and from the tape's beginning.
+"""How long actors take to be back over a long tape: after a clean end, a kill, and from the tape's beginning.
 
 The tape is made of candles of a random walk and of what a plan's actors decided on them, in lock-step, and is
 published as fast as the server takes it.
@@ -37,10 +37,11 @@ from events.feed import observed
 from events.market import Candle
 from events.timeframe import MINUTE
 from infra.services.nats import NatsServer
-from infra.session.run import ended as over
 from infra.session.snapshots import upkeep
+from infra.session.tasks import ended as over
 from infra.tapes.bus import EPOCH
 from infra.tapes.jetstream import JetStreamTape
+from scripts.bench.killed import kills
 
 QUICK = bool(os.environ.get("TICKERTAPE_BENCH_QUICK"))
 START = 1_500_000_000_000_000 // MINUTE * MINUTE
@@ -132,7 +133,7 @@ async def close(tape: JetStreamTape, running: asyncio.Task[None]) -> None:
 
 
 async def measured(url: str, folder: Path, actor: str, from_start: bool) -> dict[str, float]:
-    """Of one actor: from the tape's start, then after a clean end, then after a kill, from the snapshot before."""
+    """Of one actor: from the tape's start, then after a clean end."""
     found: dict[str, float] = {}
     state: Any = None
     if from_start:
@@ -141,16 +142,13 @@ async def measured(url: str, folder: Path, actor: str, from_start: bool) -> dict
         state = host.seats[0].state
         await host.save()
         await close(tape, running)
-    for name in ("ended", "killed"):
-        found[name], host, tape, running = await back(url, folder, actor)
-        await close(tape, running)
-        assert state is None or host.seats[0].state == state, f"{actor}: another state from its snapshot"
-        if name == "ended" and len(kept := sorted((folder / actor).glob("*.snap"))) > 1:
-            kept[-1].unlink()
+    found["ended"], host, tape, running = await back(url, folder, actor)
+    await close(tape, running)
+    assert state is None or host.seats[0].state == state, f"{actor}: another state from its snapshot"
     return found
 
 
-async def run(folder: Path, messages: int, from_start: bool) -> dict[str, Any]:
+async def run(folder: Path, messages: int, from_start: bool, rounds: int) -> dict[str, Any]:
     async with NatsServer(folder / "nats") as server:
         tape = await JetStreamTape.connect(server.url, "main")
         if await tape.end() == 0:
@@ -161,7 +159,18 @@ async def run(folder: Path, messages: int, from_start: bool) -> dict[str, Any]:
         for kind, actor in KINDS.items():
             found[kind] = await measured(server.url, folder / "snapshots", actor, from_start)
             sys.stderr.write(f"{actor}: {found[kind]}\n")
-    return entries(end, found)
+        gone = await kills(server.url, folder / "snapshots", tuple(KINDS.values()), rounds)
+        sys.stderr.write(f"{gone}\n")
+    for kind, actor in KINDS.items():
+        found[kind]["killed"] = max(one.back_s for one in gone[actor])
+    shown = entries(end, found)
+    for kind, actor in KINDS.items():
+        worst = max(gone[actor], key=lambda one: one.gone_s)
+        shown[f"{kind}_killed"]["note"] += (
+            f": the slowest of {rounds}; {worst.gone_s:.2f} s with the start of a process, "
+            f"with up to {max(one.left for one in gone[actor]):,} messages to look through"
+        )
+    return shown
 
 
 def entries(end: int, found: dict[str, dict[str, float]]) -> dict[str, Any]:
@@ -182,10 +191,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--facts", type=int, default=50_000 if QUICK else 200_000)
     parser.add_argument("--folder", type=Path, help="keeps the tape there, and uses it where it is")
+    parser.add_argument("--kills", type=int, default=1 if QUICK else 5)
     parser.add_argument("--no-start", action="store_true", help="only from the snapshots that the folder holds")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
-        found = uvloop.run(run(chosen.folder or Path(scratch), chosen.facts, not chosen.no_start))
+        found = uvloop.run(run(chosen.folder or Path(scratch), chosen.facts, not chosen.no_start, chosen.kills))
     sys.stdout.write(json.dumps(found, indent=1) + "\n")
 
 

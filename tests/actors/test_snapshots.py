@@ -297,6 +297,34 @@ async def test_as_many_are_kept_as_are_of_use(tmp_path: Path) -> None:
     assert len(list((tmp_path / MARKET).iterdir())) == KEPT
 
 
+async def test_who_hears_nothing_while_others_say_much_is_not_left_far_behind(
+    tmp_path: Path, looks_often: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the server would look for the next entry in all that others said."""
+    monkeypatch.setattr(keeper, "EVERY_S", 0.02)
+    monkeypatch.setattr(shell, "LONG", 100)
+    play = Play(tmp_path, "cross")
+    [symbol] = [one for one in deciders(play.plan) if one.actor == MARKET]
+    host = Host([symbol], play.tape, None, upkeep(tmp_path, 1, 0.0, [symbol]))
+    running: list[asyncio.Future[None]] = [asyncio.ensure_future(host.run())]
+    other = subjects.feed("sim", "B")
+    try:
+        await play.quiet(running)
+        play.feed(market()[0])
+        for number in range(200):
+            play.tape.put(other, observed(other, START + number, market()[0].facts[0]), expected=number and number + 2)
+        while not (kept := play.snapshots()) or int(kept[-1].stem) < 200:
+            assert not running[0].done(), running[0].result()
+            await asyncio.sleep(0.005)
+    finally:
+        running[0].cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+    await play.start(market()[1:20])
+    fresh = Play(tmp_path / "none", "cross")
+    await fresh.start(market()[:20])
+    assert digest([entry for entry in play.tape.entries if entry.actor != other]) == digest(fresh.tape.entries)
+
+
 async def test_an_actor_without_snapshots_says_so_once_and_works(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
