@@ -13,14 +13,16 @@ run: $(VENV)/.run          ## Start everything and watch bots trade on paper: ma
 test: $(VENV)/.test check  ## All tests, on the real server, the real database and real data where it is at hand
 	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
-check: $(VENV)/.test       ## Style and types
+check: $(VENV)/.test       ## Style, types, and what is installed: pinned, needed, of a licence that was agreed to
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python -m scripts.dependencies
 
 audit: $(VENV)/.test       ## Known vulnerabilities of every pinned package; needs the network, and fails where that does not answer
-	$(PIP) install -c infra/pins/constraints.txt pip-audit
-	$(BIN)/python -m pip_audit --disable-pip --no-deps --progress-spinner off -r infra/pins/constraints.txt
+	$(BIN)/python -m venv $(VENV)/audit
+	$(VENV)/audit/bin/python -m pip --quiet install -c infra/pins/constraints.txt pip-audit
+	$(VENV)/audit/bin/python -m pip_audit --strict --disable-pip --no-deps --progress-spinner off -r infra/pins/constraints.txt
 
 parity: $(VENV)/.test      ## Live equals backtest on the full recorded files, with five kills on the way
 	$(BIN)/python -m scripts.parity $(ARGS)

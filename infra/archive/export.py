@@ -48,7 +48,7 @@ class _Sealing:
         self.first, self.last, self.bytes = first, first - 1, 0
         self.before, self.penultimate, self.head = head, head, head
         self._tape = tape
-        self._writer = PartWriter(self.path)
+        self.writer = PartWriter(self.path)
         self._subjects: dict[str, tuple[int, int]] = {}
         self._first_at = self._last_at = 0
 
@@ -56,7 +56,7 @@ class _Sealing:
         if message.seq != self.last + 1:
             raise ArchiveError(f"the tape `{self._tape}` gave {message.seq} after {self.last}")
         self.penultimate, self.head = self.head, linked(self.head, message)
-        self._writer.add(message, self.head)
+        self.writer.add(message, self.head)
         if self.last < self.first:
             self._first_at = message.known_at
         self._last_at, self.last = message.known_at, message.seq
@@ -73,7 +73,7 @@ class _Sealing:
         return set(self._subjects) <= {_SEALED_PATH}
 
     def seal(self, place: Place) -> Part:
-        self._writer.close()
+        self.writer.close()
         part = Part(
             tape=self._tape, first=self.first, last=self.last, first_at=self._first_at, last_at=self._last_at,
             before=self.before.hex(), penultimate=self.penultimate.hex(), head=self.head.hex(),
@@ -84,7 +84,7 @@ class _Sealing:
         return part
 
     def drop(self) -> None:
-        self._writer.close()
+        self.writer.close()
         self.path.unlink()
 
 
@@ -125,6 +125,8 @@ async def _sealed(
             async for message in tape.stored(after=after, until=end):
                 sealing = sealing or _Sealing(Path(folder), tape.name, message.seq, head)
                 sealing.add(message)
+                if sealing.writer.full:
+                    await asyncio.to_thread(sealing.writer.flush)  # the connection must not wait for it
                 if message.seq % _BREATHE == 0:
                     progress(message.seq)
                     await asyncio.sleep(0)

@@ -88,10 +88,13 @@ class PartWriter:
         for column, value in zip(self._columns, row, strict=True):
             column.append(value)
         self._bytes += len(message.body)
-        if len(self._columns[0]) >= _GROUP_ROWS or self._bytes >= _GROUP_BYTES:
-            self._flush()
 
-    def _flush(self) -> None:
+    @property
+    def full(self) -> bool:
+        """Whether a row group has come together, and `flush` is due."""
+        return len(self._columns[0]) >= _GROUP_ROWS or self._bytes >= _GROUP_BYTES
+
+    def flush(self) -> None:
         if self._columns[0]:
             arrays = [pa.array(values, field.type) for values, field in zip(self._columns, SCHEMA, strict=True)]
             self._file.write_table(pa.Table.from_arrays(arrays, schema=SCHEMA))
@@ -99,7 +102,7 @@ class PartWriter:
             self._bytes = 0
 
     def close(self) -> None:
-        self._flush()
+        self.flush()
         self._file.close()
 
 

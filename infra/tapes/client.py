@@ -144,6 +144,8 @@ class TapeClient(Client):
         stream.take(bytes(reader._buffer))
         reader._buffer.clear()
         writer.transport.set_protocol(stream)
+        if not writer.transport.is_reading():
+            writer.transport.resume_reading()  # so much had come before that the former protocol paused it
         try:
             while not (self.is_closed or self.is_reconnecting):
                 while stream.rest:

@@ -29,7 +29,7 @@ SAMPLE_S = 1.0
 
 
 class Watched:
-    """Counts messages, and samples what of this process's memory no file explains."""
+    """Told the sequence reached; samples what of this process's memory no file explains."""
 
     def __init__(self) -> None:
         self.done = 0
@@ -37,8 +37,8 @@ class Watched:
         self.began = time.perf_counter()
         threading.Thread(target=self._sample, daemon=True).start()
 
-    def advance(self, count: int) -> None:
-        self.done += count
+    def advance(self, seq: int) -> None:
+        self.done = seq
 
     def _sample(self) -> None:
         while True:
