@@ -9,10 +9,10 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from events import subjects
-from events.codec import Codec
 from events.decision import Recorded
 from events.patterns import PatternIndex
 from events.tape import EVERYTHING
+from infra.tapes.refused import Refused
 from infra.tapes.stored import Stored
 
 from .model import ArchiveError, Part
@@ -25,14 +25,13 @@ _HELD_MAX = 4  # parts of an archive on S3 that are kept on this machine; a part
 class Past:
     """The archive behind a tape's stream. Open it with `open`; a part is proven by its hash before it is read."""
 
-    def __init__(self, place: Place, parts: list[Part]) -> None:
-        self._place, self._parts = place, parts
-        self._codec = Codec()
+    def __init__(self, place: Place, parts: list[Part], refused: Refused) -> None:
+        self._place, self._parts, self._refused = place, parts, refused
         self._held: OrderedDict[str, tuple[ExitStack, Path]] = OrderedDict()
         self.end = parts[-1].last
 
     @classmethod
-    async def open(cls, tape: str, location: str, needed: int) -> Past:
+    async def open(cls, tape: str, location: str, needed: int, refused: Refused) -> Past:
         """Raises ArchiveError where it does not hold everything up to the sequence `needed`, or is away."""
         if not location:
             raise ArchiveError(
@@ -49,7 +48,7 @@ class Past:
             raise ArchiveError(
                 f"{where}, but {held}: bring it back, or say with `tape retain --archive` where it is now"
             )
-        return cls(place, parts)
+        return cls(place, parts, refused)
 
     async def read(self, patterns: Sequence[str] = EVERYTHING, *, after: int, until: int) -> AsyncIterator[Recorded]:
         """What matches between the two, in order. Raises ArchiveError where something cannot be had."""
@@ -99,7 +98,7 @@ class Past:
         return 0
 
     def _recorded(self, message: Stored) -> Recorded:
-        decision = self._codec.decode_or_unreadable(f"{self._place.tape}.{message.path}", message.body)
+        decision = self._refused.decision(message.seq, f"{self._place.tape}.{message.path}", message.body)
         return Recorded(message.seq, _split(message.path)[0], decision, message.known_at, message.epoch)
 
 

@@ -12,8 +12,7 @@ import msgspec
 import nats.errors
 
 from events import subjects
-from events.codec import Codec, unreadable
-from events.control import CUT, Quarantined, Unreadable
+from events.codec import Codec
 from events.decision import Decision, Recorded
 from events.tape import EVERYTHING, HistoryLost, LostRace, TapeError
 
@@ -21,6 +20,7 @@ from .access import NOBODY, Access
 from .bus import EPOCH, NO_MESSAGE, ApiError, Bus, BusTrouble
 from .client import Delivery, TapeClient
 from .reader import Dropped, Reader, epoch_of, known_at_of, nanos_of
+from .refused import REFUSED, Refused
 from .stored import Stored, stored
 from .stream import Found, found, open_stream
 
@@ -33,7 +33,6 @@ _PATIENCE_S = 60.0  # restarting a server with a large store, or electing leader
 _ACK_S = 5.0  # an ack takes 0.2 ms (R1) to some ms (R3); far beyond that it is lost or its server is
 _PAUSE_S = 0.02  # between attempts: longer than another writer's append is in flight
 STALE_S = 20.0  # a leader of three that is cut off answers with its old state until it notices, after 10 s and more
-REFUSED = "market.*.*.quarantined"
 
 
 class _Error(msgspec.Struct):
@@ -94,7 +93,7 @@ class JetStreamTape:
         self._bus = bus
         self._reading: Bus | None = None
         self._opening = asyncio.Lock()
-        self._refused: dict[int, str] | None = None
+        self._refused = Refused()
         self._learning = asyncio.Lock()
         self._patience_s, self._ack_s = patience_s, ack_s
         self._codec = Codec()
@@ -261,12 +260,12 @@ class JetStreamTape:
         self._known[actor] = _Known(entry.decision.key, entry.epoch, entry.seq, self._bus.reconnects)
         return entry
 
-    async def last_match(self, pattern: str) -> int:
+    async def last_match(self, pattern: str, *, past: bool = True) -> int:
         """The sequence of the newest message under a pattern, answered by the leader; 0 where there is none."""
         message = await self._message({"last_by_subj": f"{self.name}.{pattern}"})
         if message is not None:
             return int(message["seq"])
-        return 0 if await self._begins() == 1 else await (await self._the_past()).last_match(pattern)
+        return await (await self._the_past()).last_match(pattern) if past and await self._begins() > 1 else 0
 
     async def entry(self, seq: int) -> Recorded | None:
         """The message at a sequence, answered by the stream's leader."""
@@ -296,9 +295,7 @@ class JetStreamTape:
         )
 
     def _made(self, seq: int, actor: str, message: Delivery, appended_at: int) -> Recorded:
-        decision = self._codec.decode_or_unreadable(message.subject, message.data)
-        if self._refused and seq in self._refused and not isinstance(decision.facts[0], Unreadable):
-            decision = unreadable(message.subject, self._refused[seq], message.data)
+        decision = self._refused.decision(seq, message.subject, message.data)
         if seq <= self._stream.restored:
             appended_at = known_at_of(message.headers, appended_at)
         return Recorded(seq, actor, decision, appended_at, epoch_of(message.headers))
@@ -325,18 +322,20 @@ class JetStreamTape:
             if self._past is None or self._past.end < self._stream.first - 1:
                 if self._past is not None:
                     self._past.close()
-                self._past = await Past.open(self.name, (await self.look()).archive, self._stream.first - 1)
+                self._past = await Past.open(
+                    self.name, (await self.look()).archive, self._stream.first - 1, self._refused
+                )
             return self._past
 
     async def read(self, patterns: Sequence[str] = EVERYTHING, *, after: int = 0) -> AsyncIterator[Recorded]:
         """As the port says. Where filters leave the end out, it takes 0.1 s longer to be sure that there is no more."""
-        await self._learn_refused()
+        await self._learn_refused(after)
         async for entry in self._entries(patterns, after, await self.end()):
             yield entry
 
     async def follow(self, patterns: Sequence[str] = EVERYTHING, *, after: int = 0) -> AsyncIterator[Recorded]:
         """As the port says. Outlives restarts of the server and waits for it as long as it takes."""
-        await self._learn_refused()
+        await self._learn_refused(after)
         async for entry in self._entries(patterns, after, None):
             yield entry
 
@@ -351,20 +350,15 @@ class JetStreamTape:
         async for message in reader.entries():
             yield message
 
-    async def _learn_refused(self) -> None:
-        """What a symbol's actor could not read stays unreadable, whatever codecs have learnt since: who reads the tape
-        again must hear what was heard then. A retry says it anew."""
+    async def _learn_refused(self, after: int) -> None:
+        """What was refused stands behind it; the archive is asked only where it has to be read anyway."""
         async with self._learning:
-            if self._refused is not None:
+            if after >= self._refused.since:
                 return
-            refused: dict[int, str] = {}
-            # What the stream holds was refused within it. The archive is not asked: it may be away.
-            if (newest := await self._message({"last_by_subj": f"{self.name}.{REFUSED}"})) is not None:
-                async for entry in self._entries((REFUSED,), await self._begins() - 1, int(newest["seq"])):
-                    fact = entry.decision.facts[0]
-                    if isinstance(fact, Quarantined) and fact.reason == "unreadable":
-                        refused[entry.decision.cause] = fact.detail.partition(CUT)[0]
-            self._refused = refused
+            newest = await self.last_match(REFUSED, past=after < await self._begins() - 1)
+            async for entry in self._entries((REFUSED,), after, newest):
+                self._refused.note(entry)
+            self._refused.since = after
 
     async def _entries(self, patterns: Sequence[str], after: int, until: int | None) -> AsyncIterator[Recorded]:
         bus = await self._reading_bus()
