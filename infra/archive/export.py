@@ -81,6 +81,7 @@ class _Sealing:
         )  # fmt: skip
         place.put(self.path)
         place.write(part.manifest, encoded(part))
+        self.path.unlink()
         return part
 
     def drop(self) -> None:

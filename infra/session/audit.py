@@ -18,6 +18,7 @@ from events.digest import Digest
 from events.feed import claimed
 from events.subjects import CLAIMED, SESSION
 from events.tape import Tape
+from infra.session.thinking import Limit
 
 _NEVER = 2**63 - 1  # beyond every sequence
 
@@ -104,6 +105,7 @@ class Auditor:
         self._due: dict[str, dict[int, Decision]] = {actor: {} for actor in self._actors}
         self._epochs: dict[str, int] = {}
         self.digest = Digest(self._codec)
+        self.limit = Limit()
         self.entries = 0
         self.taken = 0
         self._past = past or Past()
@@ -141,10 +143,13 @@ class Auditor:
             self._due[entry.actor].clear()
             self._versions(next(seat for seat in self._seats if seat.actor == entry.actor), entry.seq)
         for seat in self._router.hearers(entry):
+            self.limit.begins(seat.actor, entry.seq)
             try:
                 decision = seat.react(entry)
             except Poison as poison:
                 return Difference(entry.seq, seat.actor, str(poison))
+            finally:
+                self.limit.ends()
             if decision is not None:
                 self._due[seat.actor][entry.seq] = decision
         return None
@@ -212,16 +217,17 @@ async def audit(tape: Tape, progress: Callable[[int], None] | None = None) -> Ve
     end = await tape.end()
     difference = None
     expected = 0
-    async for entry in tape.read():
-        expected += 1
-        if entry.seq != expected:
-            difference = Difference(expected, "", f"the tape goes on at {entry.seq}: messages are missing")
-        else:
-            difference = auditor.check(entry)
-        if difference is not None:
-            break
-        if progress is not None and entry.seq % 1000 == 0:
-            progress(entry.seq)
+    with auditor.limit.kept():
+        async for entry in tape.read():
+            expected += 1
+            if entry.seq != expected:
+                difference = Difference(expected, "", f"the tape goes on at {entry.seq}: messages are missing")
+            else:
+                difference = auditor.check(entry)
+            if difference is not None:
+                break
+            if progress is not None and entry.seq % 1000 == 0:
+                progress(entry.seq)
     if difference is None and expected < end:
         difference = Difference(expected + 1, "", f"the tape ends at {end}, but only {expected} messages can be read")
     decisions, undecided = auditor.digest.decisions, auditor.undecided
