@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import logging
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -21,7 +22,10 @@ from infra.services.nats_client import connect
 from infra.services.nats_config import write_accounts
 from infra.services.settings import ServiceError
 
+log = logging.getLogger(__name__)
+
 _LIST, _LOCK = "tapes.json", "tapes.lock"
+_SHARED = "jetstream/$G/streams"  # of those who name no account
 _POLL_S = 0.01
 _PATIENCE_S = 20.0  # a server reads its configuration again in 0.1 s; on a busy machine in some seconds
 
@@ -41,6 +45,30 @@ def accounts_for(home: Path, tape: str) -> Callable[[], str]:
     with _locked(home):
         _remember(home, tape)
     return lambda: roles.accounts(secrets.public_keys(home), known(home))
+
+
+def adopt(home: Path) -> None:
+    """Before the servers of `home` start: tapes that were written before each had an account of its own get theirs.
+
+    A stream's files do not say whose they are, so one server's streams are moved. Three that replicate keep in their
+    logs whose they are: raises ServiceError, which says what to do.
+    """
+    if found := sorted(home.glob(f"cluster/*/{_SHARED}/*")):
+        raise ServiceError(
+            f'"{found[0]}" was written by three servers before tapes had accounts of their own, and cannot be taken '
+            f'over: with the version that wrote it, `tape export`; then move "{home / "cluster"}" away, and '
+            "`tape restore`."
+        )
+    for stream in sorted((home / "nats").glob(f"{_SHARED}/*")):
+        target = stream.parents[2] / roles.tape_account(stream.name) / "streams" / stream.name
+        if target.exists():
+            log.warning("the older tape in %s stays there: another of that name has begun since", stream)
+            continue
+        target.parent.mkdir(parents=True, exist_ok=True)
+        stream.rename(target)
+        log.warning("the tape %s has an account of its own now", stream.name)
+        with _locked(home):
+            _remember(home, stream.name)
 
 
 async def admit(home: Path, running: Running, tape: str) -> None:

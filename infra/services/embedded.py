@@ -136,6 +136,8 @@ def _stuck(home: Path) -> str:
 async def _owned(home: Path, settings: ServiceSettings, tape: str = "main") -> AsyncIterator[Endpoints]:
     await _recover(home)
     _refuse_other_tier(home, settings)
+    if settings.nats_url is None:
+        admission.adopt(home)
     bus = None if settings.nats_url is not None else _bus(home, settings, admission.accounts_for(home, tape))
     database = None if settings.postgres_dsn is not None else _database(home, settings)
     async with AsyncExitStack() as stack:
@@ -262,6 +264,7 @@ async def bus_alone(data_dir: Path, settings: ServiceSettings, tape: str) -> Asy
             return
         await _recover(home)
         _refuse_other_tier(home, settings)
+        admission.adopt(home)
         bus = _bus(home, settings, admission.accounts_for(home, tape))
         try:
             await bus.start()

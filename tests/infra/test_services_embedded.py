@@ -15,10 +15,14 @@ import pytest
 
 from infra.services import nats as nats_module
 from infra.services import postgres as postgres_module
+from infra.services.admission import adopt
 from infra.services.discovery import Endpoints, read
-from infra.services.embedded import discover, embedded
+from infra.services.embedded import bus_alone, discover, embedded
+from infra.services.nats import NatsServer
 from infra.services.process import Account, arguments, command, until
 from infra.services.settings import ServiceError, ServiceSettings
+from infra.tapes.jetstream import JetStreamTape
+from tests.contract.making import all_of, fill
 from tests.roles import client_as
 
 # Far above the second that a start takes: only a start that hangs fails on it.
@@ -230,3 +234,26 @@ def test_it_works_as_root_and_as_a_normal_user(tmp_path: Path) -> None:
 async def _start_and_stop(home: Path) -> None:
     async with embedded(home) as endpoints:
         await remember(endpoints, 1)
+
+
+async def test_tapes_of_versions_without_accounts_are_taken_over(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    async with NatsServer(home / "nats") as earlier:
+        written = await JetStreamTape.connect(earlier.url, "main")
+        await fill(written, ["bot.ema"], 9)
+        before = await all_of(written.read())
+        await written.close()
+    for _ in range(2):  # the second time there is nothing to take over
+        async with bus_alone(home, ServiceSettings(), "another") as endpoints:
+            assert endpoints is not None
+            tape = await JetStreamTape.connect(endpoints.nats_url, "main", create=False, access=endpoints.access("bot"))
+            assert await all_of(tape.read()) == before
+            await fill(tape, ["bot.ema"], 1, start=9)
+            before = await all_of(tape.read())
+            await tape.close()
+
+
+def test_what_cannot_be_taken_over_is_said(tmp_path: Path) -> None:
+    (tmp_path / "cluster" / "1" / "jetstream" / "$G" / "streams" / "main").mkdir(parents=True)
+    with pytest.raises(ServiceError, match="cannot be taken over"):
+        adopt(tmp_path)
