@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import struct
 from collections.abc import Callable, Iterable, Mapping
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Annotated, Any, Union
 
 import msgspec
@@ -45,6 +45,8 @@ _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), 127)}
 
 def legible(said: str) -> str:
     """A sentence that may quote anything: without control characters, which no table takes, and of bounded length."""
+    if len(said) <= SAID_MAX and said.isprintable():
+        return said
     return said.translate(_CONTROLS) if len(said) <= SAID_MAX else f"{said[:SAID_MAX].translate(_CONTROLS)}..."
 
 
@@ -197,9 +199,15 @@ class Codec:
 
 def unreadable(subject: str, reason: str, data: bytes) -> Decision:
     """What stands for bytes that are no decision."""
-    return Decision(digest_of(data), 0, "", 0, (Unreadable(subject, reason, data),))
+    return Decision(digest_of(data), 0, "", 0, (Unreadable(legible(subject), reason, data),))
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:
-    found = difflib.get_close_matches(name[:_NAME_MAX], list(known), n=1)
+    return _closest(name[:_NAME_MAX], tuple(known))
+
+
+@lru_cache(maxsize=1024)
+def _closest(name: str, known: tuple[str, ...]) -> str:
+    """Whoever says what nobody knows says it again and again."""
+    found = difflib.get_close_matches(name, known, n=1)
     return f"; the nearest known one is `{found[0]}`" if found else ""

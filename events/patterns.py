@@ -35,7 +35,9 @@ class PatternIndex(Generic[T]):
         if found is None:
             if len(self._known) >= _KNOWN_MAX:
                 self._known.clear()
-            found = self._known[actor, kind] = self._search(actor, kind)
+            found = self._search(actor, kind)
+            if len(actor) + len(kind) <= subjects.NAMES_MAX:
+                self._known[actor, kind] = found
         return found
 
     def _search(self, actor: str, kind: str) -> tuple[T, ...]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from functools import cache, lru_cache
 
+NAMES_MAX = 256
+"""Characters of a subject of which what was found is kept: strangers make them as long as the server takes."""
 _TOKEN = re.compile(r"[A-Za-z0-9_\-]+\Z")
 
 
@@ -59,17 +61,26 @@ def every(tape: str, actor: str) -> str:
     return f"{tape}.{actor}.>"
 
 
-@lru_cache(maxsize=65_536)
 def split(full: str) -> tuple[str, str]:
     """(actor, kind) of a subject."""
+    return _split(full) if len(full) <= NAMES_MAX else _split.__wrapped__(full)
+
+
+@lru_cache(maxsize=65_536)
+def _split(full: str) -> tuple[str, str]:
     _, _, rest = full.partition(".")
     actor, _, kind = rest.rpartition(".")
     return actor, kind
 
 
-@lru_cache(maxsize=65_536)
 def matches(pattern: str, actor: str, kind: str) -> bool:
     """Whether `<actor>.<kind>` falls under a pattern with the bus's wildcards (`*` one token, `>` the rest)."""
+    short = len(actor) + len(kind) <= NAMES_MAX
+    return _matches(pattern, actor, kind) if short else _matches.__wrapped__(pattern, actor, kind)
+
+
+@lru_cache(maxsize=65_536)
+def _matches(pattern: str, actor: str, kind: str) -> bool:
     have = [*actor.split("."), kind]
     want = pattern.split(".")
     for place, wanted in enumerate(want):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from events.control import (
     ActorClaimed,
     ActorHalted,
@@ -104,9 +106,16 @@ def halted(state: State, rows: Rows, entry: Recorded, n: int, fact: ActorHalted)
 
 
 def quarantined(state: State, rows: Rows, entry: Recorded, n: int, fact: Quarantined) -> None:
-    at, known_at = moment(fact.ts), moment(entry.known_at)
-    what = (fact.source, at, fact.reason, fact.detail, fact.raw)
-    rows.add("quarantine", entry.seq, n, "quarantined", *what, known_at)
+    what = (fact.source, _stamped(fact.ts), fact.reason, fact.detail, fact.raw)
+    rows.add("quarantine", entry.seq, n, "quarantined", *what, moment(entry.known_at))
+
+
+def _stamped(ts: int) -> datetime | None:
+    """What is quarantined may be so for its very stamp: it has its row all the same."""
+    try:
+        return moment(ts)
+    except OverflowError:
+        return None
 
 
 def step(state: State, rows: Rows, entry: Recorded, n: int, fact: QuarantineRetried | QuarantineDropped) -> None:

@@ -40,6 +40,7 @@ log = logging.getLogger("tickertape.projections")
 _SWAPS_MAX = 100  # catching up with a live projector takes a fraction of LINGER_S
 _BREATHE = 200  # entries folded, about a millisecond, between two looks at a batch that is being written
 _WAIT_S = 1.0  # between two looks whether another process has made the tables anew
+_SAID_MAX = 10  # parked facts of a batch that are named in the log: a stranger must not fill the disk with lines
 _COLLECT = 16  # batches after which cycles are looked for: connection and tasks leave few
 _LOST = (psycopg.OperationalError, psycopg.InterfaceError)
 # Of limits, a key too long for an index is one; psycopg counts it among operational errors, but it stays.
@@ -284,8 +285,10 @@ class Store:
         self.entries += len(entries)
         self.facts += sum(len(entry.decision.facts) for entry in entries)
         self.parked += len(rows.parked)
-        for at, view, reason in rows.parked:
+        for at, view, reason in rows.parked[:_SAID_MAX]:
             log.error("the view %s cannot project the fact at %d, which is parked: %s", view, at, reason)
+        if (more := len(rows.parked) - _SAID_MAX) > 0:
+            log.error("%d more facts were parked; the table `parked` names them", more)
         if self.writer.full:
             await self.complete()
         self.reached(self.seq)

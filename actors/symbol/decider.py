@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from actors.plan import SymbolPlan
 from events import subjects
-from events.control import FeedClaimed, QuarantineRetried, Unreadable
+from events.control import FeedClaimed, Quarantined, QuarantineRetried, Unreadable
 from events.decision import Recorded
 from events.fact import Fact, tag
 from events.market import (
@@ -152,6 +152,8 @@ class SymbolDecider:
 
     def evolve(self, state: SymbolState, fact: Fact) -> None:
         kind = type(fact)
+        if kind is Quarantined:
+            return
         if kind is Candle:
             self._evolve_candle(state, fact)  # type: ignore[arg-type]
         elif isinstance(fact, GapFound):

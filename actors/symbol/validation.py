@@ -21,6 +21,7 @@ from .rules import FACTS_MAX, ID_MAX, PRICE_MAX, PRICE_MIN, ROWS_MAX, TEXT_MAX, 
 
 RAW_MAX = 512 * 1024  # bytes of original content in one fact: twice that, in base64, still fits a message
 
+_json = json.JSONEncoder(ensure_ascii=False).encode
 _COLUMNS = ("open", "high", "low", "close", "volume")
 
 
@@ -34,7 +35,7 @@ def quarantined(entry: Recorded, reason: str, detail: str, raw: bytes) -> Quaran
 def original(*facts: Fact) -> bytes:
     """JSON that keeps NaN and infinities, which the codec's JSON has no words for; a list where it is not one fact."""
     found = [msgspec.to_builtins(fact) for fact in facts]
-    return json.dumps(found[0] if len(found) == 1 else found, ensure_ascii=False).encode()
+    return _json(found[0] if len(found) == 1 else found).encode()
 
 
 def crowded(entry: Recorded) -> str:
@@ -47,7 +48,9 @@ def crowded(entry: Recorded) -> str:
         return f"{len(facts)} facts, more than {FACTS_MAX}"
     rows = text = 0
     for fact in facts:
-        if isinstance(fact, CandleBlock):
+        if isinstance(fact, Candle):
+            text += len(fact.venue) + len(fact.symbol) + len(fact.timeframe)
+        elif isinstance(fact, CandleBlock):
             rows += fact.rows
         elif isinstance(fact, Trade):
             text += len(fact.venue) + len(fact.symbol) + len(fact.side) + len(fact.id)

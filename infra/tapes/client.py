@@ -10,6 +10,7 @@ It overrides `_read_loop` and writes past `_flusher`, both private: a version wi
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import deque
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -22,6 +23,9 @@ from nats.aio.subscription import Subscription
 _NEEDED = ("_process_msg", "_process_op_err", "_read_loop", "_send_command", "_flusher", "_connect_command")
 if missing := [name for name in _NEEDED if not hasattr(Client, name)]:
     raise ImportError(f"this nats-py has no {', '.join(missing)}: install the version in infra/pins/constraints.txt")
+
+
+_NO_TEXT = re.compile("[\udc80-\udcff]")
 
 
 class Delivery(NamedTuple):
@@ -186,9 +190,9 @@ class _Stream(asyncio.Protocol):
             line_end = data.find(b"\r\n", at)
             if line_end < 0:
                 break
-            words = data[at:line_end].split()
+            words = data[at:line_end].split(b" ")  # a subject may hold other white space
             body, size = line_end + 2, 0
-            if words and words[0] in (b"MSG", b"HMSG"):
+            if words[0] in (b"MSG", b"HMSG"):
                 size = int(words[-1])
                 if body + size + 2 > end:
                     break
@@ -234,7 +238,15 @@ class _Stream(asyncio.Protocol):
 def _delivery(words: list[bytes], data: bytes, body: int, size: int) -> Delivery:
     headers = int(words[-2]) if words[0] == b"HMSG" else 0
     reply = words[3].decode() if len(words) == (6 if headers else 5) else ""
-    return Delivery(words[1].decode(), reply, data[body + headers : body + size], data[body : body + headers])
+    return Delivery(_text(words[1]), reply, data[body + headers : body + size], data[body : body + headers])
+
+
+def _text(subject: bytes) -> str:
+    """The server takes any bytes for a subject; what is no UTF-8 is read as its own JSON shows it, byte by byte."""
+    try:
+        return subject.decode()
+    except UnicodeDecodeError:
+        return _NO_TEXT.sub("\ufffd", subject.decode("utf-8", "surrogateescape"))
 
 
 def headers_of(raw: bytes) -> dict[str, str]:

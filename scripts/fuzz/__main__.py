@@ -8,11 +8,9 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
-import os
 import shutil
 import sys
 import tempfile
-from contextlib import suppress
 from math import inf
 from pathlib import Path
 
@@ -36,24 +34,12 @@ async def fuzz(folder: Path, count: int, seed: int, most_s: float) -> Report:
 
 async def fuzzed(folder: Path, url: str, dsn: str, count: int, seed: int, most_s: float = inf) -> Report:
     """On a bus without roles: what they would keep out has to be dealt with too."""
-    run = await play(folder, url, dsn, count, seed, server_of(url), most_s)
+    run = await play(folder, url, dsn, count, seed, most_s)
     tape = await JetStreamTape.connect(url, TAPE, create=False)
     try:
         return Report(seed, run, await judge(tape, dsn, plan(), run.sent))
     finally:
         await tape.close()
-
-
-def server_of(url: str) -> int:
-    """The process id of a bus of this machine, by the port it listens at; 0 where it is not found."""
-    port = f":{int(url.rpartition(':')[2]):04X}"
-    lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-    inodes = {f"socket:[{words[9]}]" for words in lines if words[1].endswith(port) and words[3] == "0A"}
-    for link in Path("/proc").glob("[0-9]*/fd/*"):
-        with suppress(OSError):
-            if os.readlink(link) in inodes:
-                return int(link.parts[2])
-    return 0
 
 
 def main() -> None:
@@ -68,6 +54,7 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o755)  # PostgreSQL runs as another user where this one is root
     logging.basicConfig(level=logging.ERROR)  # that strangers write on feeds is what this is about
+    logging.getLogger("tickertape.projections").setLevel(logging.CRITICAL)  # what is parked is counted in the tables
     report = asyncio.run(fuzz(folder, given.count, given.seed, given.seconds))
     if given.json:
         given.json.write_bytes(as_json(report))

@@ -4,27 +4,38 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 import time
 from array import array
 from collections import Counter
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import msgspec
+from psycopg.conninfo import conninfo_to_dict
 
 from events import subjects
 from events.codec import Codec
 from events.control import Unreadable
+from events.decision import Decision
 from infra.session.opening import record_plan
 from infra.session.player import Player
+from infra.tapes.client import Delivery
 from infra.tapes.jetstream import JetStreamTape
 from scripts.fuzz.child import Child, act, project
+from scripts.fuzz.corpus import Mutant
 from scripts.fuzz.market import Market, plan
-from scripts.fuzz.mutants import Mutant, Mutator
+from scripts.fuzz.mutants import Mutator
+from scripts.fuzz.watch import Sample, Watch, server_of
 
 TAPE = "fuzz"
-AT_ONCE = 64  # messages on their way to the server
+AT_ONCE = 256  # messages on their way to the server
+AT_A_TIME = 64  # of them in one write
+_LARGE = 100_000  # bytes of a message that goes alone
+CAREFUL_EVERY = 10  # seconds: one of them is published as a session does
+_ANSWER_S = 60.0  # a server that is busy with others answers later, but not by that much
 LAG_MAX = 5_000  # messages the actors may be behind, so that stamps are judged soon after they were made
-_SAMPLE_S = 2.0
+_SAMPLE_S = 5.0
 _END_S = 900.0  # for the actors and the projector to reach the end: ample, for a hang is what is looked for
 
 
@@ -44,16 +55,6 @@ class Sent(msgspec.Struct):
     slowest: str = ""
 
 
-class Sample(msgspec.Struct, frozen=True):
-    """Resident memory in kB at a time in seconds after the start."""
-
-    at_s: float
-    facts: int
-    actors: int
-    projector: int
-    server: int
-
-
 class Run(msgspec.Struct):
     sent: Sent
     samples: list[Sample]
@@ -67,15 +68,22 @@ def hash_of(body: bytes) -> int:
 
 
 class Stranger:
-    """Publishes mutants, and takes note of each sequence."""
+    """Publishes mutants, many on their way at once, and takes note of each sequence."""
 
     def __init__(self, tape: JetStreamTape, sent: Sent) -> None:
         self._tape, self._sent = tape, sent
         self._codec = Codec()
-        self._places = asyncio.Semaphore(AT_ONCE)
+        self._inbox = tape.client.new_inbox()
+        self._waiting: dict[str, tuple[int, bool] | None] = {}  # of a mutant: its hash, and whether it is no fact
+        self._lines: list[bytes] = []
+        self._number = 0
+        self._room = asyncio.Event()
 
-    async def say(self, mutant: Mutant, pending: set[asyncio.Task[None]]) -> None:
-        subject = subjects.subject(self._tape.name, mutant.actor, mutant.kind)
+    async def begin(self) -> None:
+        await self._tape.client.subscribe_directly(f"{self._inbox}.*", self._answered)
+
+    async def say(self, mutant: Mutant) -> None:
+        subject = f"{self._tape.name}.{mutant.actor}.{mutant.kind}"
         began = time.thread_time()  # of the processor: others are at work on it
         found = self._codec.decode_or_unreadable(subject, mutant.body)
         took = int((time.thread_time() - began) * 1e6)
@@ -88,36 +96,59 @@ class Stranger:
         unreadable = isinstance(found.facts[0], Unreadable)
         if unreadable:
             sent.unreadable_by_kind[mutant.how] += mutant.facts
-        await self._places.acquire()
-        task = asyncio.create_task(self._publish(subject, mutant, unreadable))
-        pending.add(task)
-        task.add_done_callback(pending.discard)
+        size = len(mutant.headers) + len(mutant.body)
+        if size > self._tape.client.max_payload:
+            sent.refused["larger than the server takes"] += 1
+            return
+        self._put(subject, mutant.headers, mutant.body, (hash_of(mutant.body), unreadable))
+        if len(self._lines) >= AT_A_TIME or size > _LARGE:
+            await self.send()
 
-    async def _publish(self, subject: str, mutant: Mutant, unreadable: bool) -> None:
+    def say_soundly(self, actor: str, message: Decision) -> None:
+        """As a feed does that does not look who else writes on it."""
+        self._put(f"{self._tape.name}.{actor}.{message.kind}", b"", self._codec.encode(message), None)
+
+    def _put(self, subject: str, headers: bytes, body: bytes, note: tuple[int, bool] | None) -> None:
+        self._number += 1
+        self._waiting[str(self._number)] = note
+        sizes = f"{len(headers)} {len(headers) + len(body)}" if headers else f"{len(body)}"
+        verb = "HPUB" if headers else "PUB"
+        line = f"{verb} {subject} {self._inbox}.{self._number} {sizes}\r\n".encode(errors="surrogateescape")
+        self._lines.append(b"".join((line, headers, body, b"\r\n")))
+
+    async def send(self) -> None:
+        """What was said and is not on its way yet; waits for room first."""
+        await self._come_down_to(AT_ONCE)
+        lines, self._lines = self._lines, []
+        await self._tape.client.publish_lines(lines)
+
+    async def _come_down_to(self, count: int) -> None:
+        while len(self._waiting) - len(self._lines) > count:
+            self._room.clear()
+            async with asyncio.timeout(_ANSWER_S):
+                await self._room.wait()
+
+    async def end(self) -> None:
+        await self.send()
         try:
-            answer = await self._tape.client.ask_directly(subject, mutant.headers, mutant.body, 60.0)
-            ack = msgspec.json.decode(answer.data)
-            if "error" in ack:
-                self._sent.refused[str(ack["error"]["description"])] += 1
-                return
-            self._sent.seqs.append(ack["seq"])
-            self._sent.hashes.append(hash_of(mutant.body))
-            if unreadable:
-                self._sent.unreadable.append(ack["seq"])
-        except Exception as error:
-            self._sent.refused[type(error).__name__] += 1
-        finally:
-            self._places.release()
+            await self._come_down_to(0)
+        except TimeoutError:
+            self._sent.refused["no answer"] += len(self._waiting)
 
-
-def resident_kb(pid: int) -> int:
-    try:
-        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-            if line.startswith("VmRSS"):
-                return int(line.split()[1])
-    except OSError:
-        pass
-    return 0
+    def _answered(self, answer: Delivery) -> None:
+        found = self._waiting.pop(answer.subject.rpartition(".")[2], None)
+        self._room.set()
+        ack = msgspec.json.decode(answer.data) if answer.data else {"error": {"description": answer.headers.decode()}}
+        if "error" in ack:
+            self._sent.refused[str(ack["error"]["description"])] += 1
+            return
+        if found is None:
+            return
+        digest, unreadable = found
+        self._sent.seqs.append(ack["seq"])
+        self._sent.hashes.append(digest)
+        if unreadable:
+            self._sent.unreadable.append(ack["seq"])
 
 
 def _progress(folder: Path, began: float, sent: Sent, actors: Child, projector: Child) -> None:
@@ -127,17 +158,17 @@ def _progress(folder: Path, began: float, sent: Sent, actors: Child, projector: 
         log.write(f"{took:.0f} s: {sent.facts} facts, at {newest}, actors {actors.at}, projector {projector.at}\n")
 
 
-async def play(folder: Path, url: str, dsn: str, count: int, seed: int, server: int, most_s: float) -> Run:
-    """Publishes `count` mutated facts, or for `most_s` seconds, among sound ones in step with the clock.
-
-    `server`: the bus's process id.
-    """
+async def play(folder: Path, url: str, dsn: str, count: int, seed: int, most_s: float) -> Run:
+    """Publishes `count` mutated facts, or for `most_s` seconds, among sound ones in step with the clock."""
     tape = await JetStreamTape.connect(url, TAPE)
     await record_plan(tape, plan(), time.time_ns() // 1000)
     actors = Child("actors", act, folder, url, TAPE, plan())
     projector = Child("projector", project, folder, url, TAPE, dsn)
     try:
-        return await _played(folder, tape, actors, projector, count, seed, server, most_s)
+        bus, database = urlsplit(url).port or 0, int(conninfo_to_dict(dsn).get("port") or 0)
+        processes = {"actors": actors.pid, "projector": projector.pid, "bus": server_of(bus), "this": os.getpid()}
+        watch = Watch(processes, {"database": server_of(database)})
+        return await _played(folder, tape, actors, projector, watch, count, seed, most_s)
     finally:
         actors.stop()
         projector.stop()
@@ -149,44 +180,49 @@ async def _played(
     tape: JetStreamTape,
     actors: Child,
     projector: Child,
+    watch: Watch,
     count: int,
     seed: int,
-    server: int,
     most_s: float,
 ) -> Run:
-    sent, samples, mutator = Sent(), list[Sample](), Mutator(seed)
+    sent, mutator = Sent(), Mutator(seed)
     market, player, stranger = Market(seed, time.time_ns() // 1000), Player(tape, None), Stranger(tape, sent)
+    await stranger.begin()
     for actor, message in market.opening():
         await player.publish(actor, message)
     while not actors.at and actors.alive:  # noqa: ASYNC110
         await asyncio.sleep(0.1)
-    pending: set[asyncio.Task[None]] = set()
     began, sampled = time.monotonic(), 0.0
-
-    def sample() -> None:
-        at = time.monotonic() - began
-        _progress(folder, began, sent, actors, projector)
-        samples.append(Sample(at, sent.facts, *(resident_kb(pid) for pid in (actors.pid, projector.pid, server))))
-
     while sent.facts < count and actors.alive and projector.alive and time.monotonic() - began < most_s:
         now = time.time_ns() // 1000
         while market.ts + 1_000_000 <= now:
-            for actor, message in market.second():
-                await player.publish(actor, message)
-                sent.good += 1
+            sent.good += await _said(market, player, stranger)
         mutator.now = market.ts
-        for _ in range(AT_ONCE):
-            await stranger.say(mutator.next(), pending)
+        for _ in range(AT_A_TIME):
+            await stranger.say(mutator.next())
         if time.monotonic() - began > sampled:
             sampled += _SAMPLE_S
-            sample()
+            watch.look(sent.facts)
+            _progress(folder, began, sent, actors, projector)
         while sent.seqs and max(sent.seqs[-AT_ONCE:]) - actors.at > LAG_MAX and actors.alive:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
-    await asyncio.gather(*pending)
+    await stranger.end()
     took = time.monotonic() - began
     caught_up = await _ended(tape, actors, projector)
-    sample()
-    return Run(sent, samples, took, actors.alive and projector.alive, caught_up)
+    watch.look(sent.facts)
+    return Run(sent, watch.samples, took, actors.alive and projector.alive, caught_up)
+
+
+async def _said(market: Market, player: Player, stranger: Stranger) -> int:
+    """The next second: now and then by what writes with expectations, and has to read up on what strangers wrote."""
+    careful, said = market.ts // 1_000_000 % CAREFUL_EVERY == 0, list(market.second())
+    for actor, message in said:
+        if careful:
+            await stranger.send()
+            await player.publish(actor, message)
+        else:
+            stranger.say_soundly(actor, message)
+    return len(said)
 
 
 async def _ended(tape: JetStreamTape, actors: Child, projector: Child) -> bool:

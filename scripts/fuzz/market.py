@@ -15,7 +15,9 @@ from events.feed import command, observed
 from events.market import Candle, FeedHeartbeat, FeedOpened, Trade
 from events.timeframe import SECOND
 
-VENUE, BARS, TICKS = "sim", "AAA-USDT", "BBB-USDT"
+VENUE = "sim"
+# Several of each: an actor appends one decision after the other, and a busy machine takes its time to say that it did.
+BARS, TICKS = ("AAA-USDT", "BBB-USDT", "CCC-USDT", "DDD-USDT"), ("EEE-USDT", "FFF-USDT", "GGG-USDT", "HHH-USDT")
 AHEAD_S = 5
 _RELEASE_EVERY = 20  # seconds: what a stranger's plausible command has stopped goes on
 
@@ -27,10 +29,11 @@ def plan() -> Plan:
             name=name, venue=VENUE, symbol=symbol, timeframe=length, params={"fast": 2, "slow": 4},
             sizing=Sizing(value=Decimal("0.1")),
         )
-        for name, symbol, length in (("bars", BARS, "1s"), ("ticks", TICKS, "1s"), ("slow", BARS, "5s"))
+        for name, symbol, length in (("bars", BARS[0], "1s"), ("ticks", TICKS[0], "1s"), ("slow", BARS[1], "5s"))
     )  # fmt: skip
-    symbols = (SymbolPlan(symbol=BARS, **shared), SymbolPlan(symbol=TICKS, source="trades", **shared))
-    return Plan(symbols=symbols, bots=bots, accounts=(AccountPlan(),))
+    bars = (SymbolPlan(symbol=symbol, **shared) for symbol in BARS)
+    ticks = (SymbolPlan(symbol=symbol, source="trades", **shared) for symbol in TICKS)
+    return Plan(symbols=(*bars, *ticks), bots=bots, accounts=(AccountPlan(),))
 
 
 class Market:
@@ -42,8 +45,8 @@ class Market:
         self._price, self._number, self._seconds = 100.0, 0, 0
 
     def opening(self) -> Iterator[tuple[str, Decision]]:
-        feed = subjects.feed(VENUE, TICKS)
-        yield feed, observed(feed, self.ts, FeedOpened(VENUE, TICKS, self.ts, self.ts))
+        for symbol in TICKS:
+            yield self._said(symbol, self.ts, FeedOpened(VENUE, symbol, self.ts, self.ts))
 
     def second(self) -> Iterator[tuple[str, Decision]]:
         """The next second, whole."""
@@ -51,16 +54,18 @@ class Market:
         self.ts = end = start + SECOND
         before = self._price
         self._price = close = round(max(1.0, before * (1 + chance.uniform(-0.004, 0.004))), 2)
-        bar = Candle(VENUE, BARS, "1s", end, before, max(before, close), min(before, close), close, 500.0, 3)
-        yield self._said(BARS, end, bar)
-        trades = []
-        for place in range(4):
-            self._number += 1
-            price = round(close + chance.uniform(-0.2, 0.2), 2)
-            stamp = start + place * 200_000
-            trades.append(Trade(VENUE, TICKS, stamp, price, 50.0, "buy", f"g{self._number}"))
-        yield self._said(TICKS, trades[-1].ts, *trades)
-        yield self._said(TICKS, end, FeedHeartbeat(VENUE, TICKS, end))
+        prices = (before, max(before, close), min(before, close), close)
+        for symbol in BARS:
+            yield self._said(symbol, end, Candle(VENUE, symbol, "1s", end, *prices, 500.0, 3))
+        for symbol in TICKS:
+            trades = []
+            for place in range(4):
+                self._number += 1
+                price = round(close + chance.uniform(-0.2, 0.2), 2)
+                stamp = start + place * 200_000
+                trades.append(Trade(VENUE, symbol, stamp, price, 50.0, "buy", f"g{self._number}"))
+            yield self._said(symbol, trades[-1].ts, *trades)
+            yield self._said(symbol, end, FeedHeartbeat(VENUE, symbol, end))
         self._seconds += 1
         if self._seconds % _RELEASE_EVERY == 0:
             for fact in (ReleaseTrading("*", end, "operator", "go on"), ResumeBot("*", end, "operator", "go on")):

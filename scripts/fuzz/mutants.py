@@ -6,9 +6,8 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable
-from pathlib import Path
 from random import Random
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -18,46 +17,12 @@ from events.codec import Codec
 from events.decision import Decision
 from events.fact import kind
 from events.feed import observed
+from scripts.fuzz.corpus import NUMBERS, VALUES, Corpus, Json, Mutant
 from scripts.fuzz.market import BARS, TICKS, VENUE
-from tests.histories import files
 
-GOLDEN = Path(__file__).parents[2] / "tests" / "golden" / "facts"
 LARGEST = 1_048_576 - 512  # the server's limit of a message, less its headers
-BATCH_MAX = 48
+BATCH_MAX = 96
 
-Json = dict[str, Any]
-
-
-class Mutant(NamedTuple):
-    """`how` it was made, where it goes, and how many mutated facts are in it."""
-
-    how: str
-    actor: str
-    kind: str
-    body: bytes
-    facts: int = 1
-    headers: bytes = b""
-
-
-class Corpus:
-    """What mutations start from."""
-
-    def __init__(self) -> None:
-        self.facts: list[Json] = [json.loads(path.read_bytes()) for path in sorted(GOLDEN.glob("*.json"))]
-        self.tags = sorted({fact["type"] for fact in self.facts})
-        lines = [line for name in files.names() for line in files.read(name)]
-        self.messages = [line.body.encode("latin-1") for line in lines if line.actor.startswith(("feed", "command"))]
-        self.others = [line.body.encode("latin-1") for line in lines if not line.actor.startswith(("feed", "command"))]
-
-
-NUMBERS: tuple[Any, ...] = (
-    0, -1, 1, -0.0, 5e-324, 1e-300, 1.7e308, -1.7e308, 1e15, 1.0000001e15, 2**31, 2**53 + 1, 2**63 - 1, 2**63, -(2**63),
-    2**64, 10**40, 10**300, float("nan"), float("inf"), float("-inf"), 0.1, 1e18, 1.1e18,
-)  # fmt: skip
-VALUES: tuple[Any, ...] = (
-    None, True, False, "", "0", "NaN", "-1", "1e5", [], {}, [1], {"type": "candle/1"}, [[]], "\x00", "\u202e", "é" * 40,
-    "😀" * 20, "\ufeff", "null", "1m", "1s", "*", ">", "a.b", "x" * 5_000, "\\", '"', "\r\n", "١٢", 10**20, 1e999,
-)  # fmt: skip
 _AMOUNTS = ("open", "high", "low", "close", "volume", "count", "price", "qty", "bid", "ask", "rows")
 
 
@@ -72,8 +37,9 @@ class Mutator:
         self._commands = [fact for fact in self.corpus.facts if fact["type"] in names]
         self._ways: list[tuple[float, Callable[[], Mutant]]] = [
             (40, self._values), (12, self._shape), (8, self._tagged), (8, self._head), (8, self._bytes),
-            (6, self._block), (5, self._order), (4, self._elsewhere), (4, self._command), (3, self._foreign),
-            (2, self._headers), (1, self._text), (1, self._deep), (0.05, self._crowd),
+            (12, self._golden), (6, self._block), (5, self._order), (4, self._elsewhere), (4, self._command),
+            (3, self._foreign), (2, self._headers), (1, self._text), (1, self._deep), (1, self._address),
+            (0.05, self._crowd),
         ]  # fmt: skip
         self._weights = [weight for weight, _ in self._ways]
         self._large_every, self._made = 5_000, 0
@@ -87,7 +53,7 @@ class Mutator:
     # What is sound, to begin with.
 
     def _symbol(self) -> str:
-        return self.chance.choice((BARS, TICKS))
+        return self.chance.choice((*BARS, *TICKS))
 
     def _number(self) -> str:
         self._id += 1
@@ -96,7 +62,7 @@ class Mutator:
     def _sound(self, symbol: str) -> Json:
         chance = self.chance
         ts = self.now
-        if symbol == BARS or chance.random() < 0.2:
+        if symbol in BARS or chance.random() < 0.2:
             return {"type": "candle/1", "venue": VENUE, "symbol": symbol, "timeframe": "1s", "ts": ts, "open": 100.0,
                     "high": 101.0, "low": 99.0, "close": 100.5, "volume": 7.0, "count": 3}  # fmt: skip
         if chance.random() < 0.7:
@@ -112,13 +78,13 @@ class Mutator:
         """A whole message; where its facts can be read, with the id of its content, as a gateway gone mad sends it."""
         actor = subjects.feed(VENUE, symbol)
         name = self.chance.choice(("", "x", "0" * 32, f"{self.chance.getrandbits(128):032x}"))
-        head: Json = {"id": name, "cause": 0, "by": "", "ts": self.now, "facts": facts}
-        body = json.dumps(head).encode()
+        rest = f'"cause": 0, "by": "", "ts": {self.now}, "facts": {json.dumps(facts)}}}'
+        body = f'{{"id": "{name}", {rest}'.encode()
         last = str(facts[-1].get("type", "")).partition("/")[0] or "candle"
         name = last if last.isascii() and last.replace("-", "").isalnum() and len(last) < 40 else "candle"
         if self.chance.random() < 0.9:
             try:
-                found = self._codec.decode(json.dumps({**head, "id": "x"}).encode())
+                found = self._codec.decode(f'{{"id": "x", {rest}'.encode())
                 body = self._codec.encode(observed(actor, found.ts, *found.facts))
                 name = kind(found.facts[-1])
             except ValueError:
@@ -177,9 +143,43 @@ class Mutator:
 
     def _name(self, fact: Json) -> None:
         name = self.chance.choice([name for name in ("venue", "symbol", "timeframe") if name in fact])
-        other = TICKS if fact["symbol"] == BARS else BARS
+        other = TICKS[0] if fact["symbol"] in BARS else BARS[0]
         names = ("", "SIM", "sim ", other, "1m", "١s", "é", "a.b", ">", "x" * 300, "\x00", "5s")
         fact[name] = self.chance.choice(names)
+
+    def _golden(self) -> Mutant:
+        """Golden facts of every type as a feed might say them, with one or two fields of another value."""
+        symbol, chance = self._symbol(), self.chance
+        facts = []
+        for _ in range(chance.choice((1, 1, 4, 16))):
+            fact = {**chance.choice(self.corpus.facts)}
+            here = {"venue": VENUE, "symbol": symbol, "timeframe": "1s", "ts": self.now, "complete_from": self.now}
+            fact |= {name: value for name, value in here.items() if name in fact}
+            for name in chance.sample(sorted(fact), min(len(fact), chance.choice((1, 1, 2)))):
+                fact[name] = self._other(fact[name])
+            facts.append(fact)
+        return self._message("golden", symbol, facts)
+
+    def _other(self, value: Any) -> Any:
+        """Mostly of the same type, so that the codec takes it."""
+        chance = self.chance
+        if chance.random() < 0.1:
+            return chance.choice(VALUES)
+        match value:
+            case bool():
+                return not value
+            case int():
+                return chance.choice((value + 1, -value, 0, 2**63 - 1, -(2**63), self.now, 2**53 + 1))
+            case float():
+                return chance.choice((-value, 0.0, 1e300, 5e-324, value * 10, 1e15))
+            case str():
+                return chance.choice(("", "0", "-1", "1e5", "NaN", "x" * 300, "\x00", "é", value + "0", "1" * 40))
+            case list():
+                return chance.choice(([], value * 2, value[:1], [None]))
+            case dict():
+                return chance.choice(({}, {**value, "x": 1}, dict.fromkeys(value)))
+            case _:
+                return chance.choice(VALUES)
 
     # Other shapes, which the codec refuses.
 
@@ -214,7 +214,10 @@ class Mutator:
 
     def _head(self) -> Mutant:
         symbol = self._symbol()
-        found = self._message("head", symbol, [self._sound(symbol)])
+        facts = [self._sound(symbol) for _ in range(self.chance.choice((1, 1, 8)))]
+        for fact in facts if self.chance.random() < 0.5 else ():
+            self._amount(fact)
+        found = self._message("head", symbol, facts)
         head = json.loads(found.body)
         name = self.chance.choice(("id", "cause", "by", "ts", "facts"))
         head[name] = self.chance.choice((*VALUES, *NUMBERS, "0" * 32, "f" * 32, self.now))
@@ -310,7 +313,7 @@ class Mutator:
 
     def _foreign(self) -> Mutant:
         """What belongs to another role, on a feed: golden facts, and recorded decisions of bots and accounts."""
-        symbol, actor = self._symbol(), subjects.feed(VENUE, BARS)
+        symbol, actor = self._symbol(), subjects.feed(VENUE, BARS[0])
         if self.chance.random() < 0.5:
             return self._message("swapped", symbol, [dict(self.chance.choice(self.corpus.facts))])
         return Mutant("swapped", actor, "fill", self.chance.choice(self.corpus.others))
@@ -320,13 +323,28 @@ class Mutator:
         actor, name = chance.choice((
             ("quarantine.csv", "quarantined"), ("nonsense.what", "ever"), ("x", "y"),
             ("session.plan", "session-started"), ("feed.sim.NONE", "candle"), ("feed.other.AAA-USDT", "trade"),
-            ("supervisor.session", "actor-halted"), (subjects.feed(VENUE, BARS), "nonsense"), ("venue.x", "fill"),
+            ("supervisor.session", "actor-halted"), (subjects.feed(VENUE, BARS[0]), "nonsense"), ("venue.x", "fill"),
         ))  # fmt: skip
         body = chance.choice((
             b"", b"hello", b"{}", b"\xff\xfe", chance.choice(self.corpus.others), chance.choice(self.corpus.messages),
-            self._message("", TICKS, [dict(chance.choice(self.corpus.facts))]).body,
+            self._message("", TICKS[0], [dict(chance.choice(self.corpus.facts))]).body,
         ))  # fmt: skip
         return Mutant("elsewhere", actor, name, body)
+
+    def _address(self) -> Mutant:
+        """Where no one of ours writes. The server takes any bytes but blanks and line ends for a subject."""
+        chance, symbol = self.chance, self._symbol()
+        found = self._batch("address", self._amount, 4)
+        token = chance.choice((
+            "\udcff", "\udcc0\udc80", "\udced\udca0\udc80", "\udcf0\udc9f\udc98", "\ufffd", "é", "\x00", "\x0b", "\x0c",
+            "\x1b[31m", "\x7f\x01", "*", ">", "$JS", "q" * 3_000, ".".join("q" * 200), "candle/1", "';--",
+            f"n{self._number()}",
+        ))  # fmt: skip
+        actor, name = chance.choice((
+            (subjects.feed(VENUE, symbol), token), (f"feed.{token}", "candle"), (token, "x"),
+            (f"feed.sim.{token}", "x"),
+        ))  # fmt: skip
+        return found._replace(actor=actor, kind=name)
 
     def _command(self) -> Mutant:
         fact = dict(self.chance.choice(self._commands))

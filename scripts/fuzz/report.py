@@ -8,8 +8,9 @@ from itertools import chain
 
 import msgspec
 
-from scripts.fuzz.bus import Run, Sample
+from scripts.fuzz.bus import Run
 from scripts.fuzz.verdict import Verdict
+from scripts.fuzz.watch import Sample
 
 SINGLE = ("seqs", "hashes", "unreadable")
 
@@ -70,13 +71,14 @@ def _became(verdict: Verdict) -> Iterator[str]:
 
 
 def _memory(samples: list[Sample]) -> Iterator[str]:
-    yield "resident memory in MB at"
+    yield "memory in MB, anonymous and resident, at"
     step = max(1, len(samples) // 8)
     for one in [*samples[:-1:step], samples[-1]]:
-        yield (
-            f"{one.facts:>12,} facts, {one.at_s:>6.0f} s: actors {one.actors // 1024}, "
-            f"projector {one.projector // 1024}, server {one.server // 1024}"
-        )
+        told = ", ".join(f"{name} {mb:.0f}" for name, mb in one.memory.items())
+        yield f"{one.facts:>12,} facts, {one.at_s:>6.0f} s: {told}"
+    tenth = next(one for one in samples if one.facts * 10 >= samples[-1].facts)
+    grown = ", ".join(f"{name} {samples[-1].memory[name] - mb:+.1f}" for name, mb in tenth.memory.items())
+    yield f"from {tenth.facts:,} facts on: {grown} MB"
 
 
 def _ended(report: Report) -> Iterator[str]:

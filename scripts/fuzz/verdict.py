@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Set
+from typing import Any
 
 import msgspec
 import psycopg
@@ -20,6 +21,7 @@ from projections.schemas import schema_of
 from projections.shell import rebuild, table_hashes
 from scripts.fuzz.bus import Sent, hash_of
 
+_ROWS = 200  # at a time: of the largest there are, it is 200 MB
 ACTORS = ("market.", "bot.", "account.")
 
 
@@ -53,10 +55,8 @@ class Verdict(msgspec.Struct):
 
 async def judge(tape: JetStreamTape, dsn: str, plan: Plan, sent: Sent) -> Verdict:
     verdict = Verdict()
-    fates = await _fates(tape, plan, sent, verdict)
-    verdict.without_refused = await _audited(tape, plan, sent, verdict, fates)
-    verdict.verified = await _audited(tape, plan, sent, verdict, set())
-    await _in_tables(tape, dsn, sent, verdict)
+    refused = await _fates(tape, plan, sent, verdict)
+    await _gone_over(tape, dsn, plan, sent, verdict, refused)
     before = await table_hashes(dsn, schema=schema_of(tape.name))
     await rebuild(dsn, tape)
     after = await table_hashes(dsn, schema=schema_of(tape.name))
@@ -72,13 +72,14 @@ async def _fates(tape: JetStreamTape, plan: Plan, sent: Sent, verdict: Verdict) 
     markets = {subjects.market(one.venue, one.symbol) for one in plan.symbols}
     heard: dict[int, str] = {}
     told: dict[int, int] = {}
-    refused: set[int] = set()
+    refused, unreadable = set[int](), set(sent.unreadable)
     async for entry in tape.read():
         facts = entry.decision.facts
         if entry.seq in mutants:
             heard[entry.seq], told[entry.seq] = _at_first(entry, symbols), len(facts)
             if isinstance(facts[0], Unreadable):
                 verdict.lost_bytes += hash_of(facts[0].raw) != mutants[entry.seq]
+            verdict.lost_bytes += isinstance(facts[0], Unreadable) != (entry.seq in unreadable)
         elif not entry.decision.by:
             continue
         elif entry.actor in markets:
@@ -86,7 +87,8 @@ async def _fates(tape: JetStreamTape, plan: Plan, sent: Sent, verdict: Verdict) 
             bad = [fact for fact in facts if isinstance(fact, Quarantined)]
             verdict.reasons.update(fact.reason for fact in bad)
             cause = entry.decision.cause
-            whole = len(bad) == len(facts) and (bad[0].detail.find("more than") > 0 or len(bad) == told.get(cause))
+            crowded = len(bad) == 1 and bad[0].reason == "too-large" and "more than" in bad[0].detail
+            whole = len(bad) == len(facts) and (crowded or len(bad) == told.get(cause))
             if whole:
                 refused |= {cause, entry.seq}
             if cause in heard and bad and heard[cause] != "unreadable":
@@ -123,46 +125,79 @@ class Lenient(Auditor):
         return None
 
 
-async def _audited(tape: JetStreamTape, plan: Plan, sent: Sent, verdict: Verdict, refused: set[int]) -> str:
-    """The first decision that does not follow from the rest of the tape, without what is `refused`; empty for none."""
-    auditor = Lenient(plan, await past_on(tape, plan), set(sent.seqs) - refused)
-    async for entry in tape.read():
-        if entry.seq in refused:
-            continue
-        began = time.thread_time()
-        difference = auditor.check(entry)
-        took = int((time.thread_time() - began) * 1e6)
-        if took > verdict.slowest_us:
-            verdict.slowest_us, verdict.slowest = took, f"sequence {entry.seq}, {entry.actor} {entry.decision.kind}"
-        if difference is not None:
-            return str(difference)
-    verdict.entries, verdict.decisions = auditor.entries, auditor.digest.decisions
-    verdict.named = auditor.named
-    return f"{auditor.undecided} undecided" if auditor.undecided else ""
-
-
-async def _in_tables(tape: JetStreamTape, dsn: str, sent: Sent, verdict: Verdict) -> None:
-    """Every quarantined fact and unreadable message has one row, with its bytes."""
-    schema = schema_of(tape.name)
-    unreadable, quarantined = Counter[tuple[int, int]](), Counter[tuple[int, int]]()
+async def _gone_over(
+    tape: JetStreamTape, dsn: str, plan: Plan, sent: Sent, verdict: Verdict, refused: Set[int]
+) -> None:
+    """The tape once more, under an audit of all of it, another one without what was refused, and beside the tables."""
+    mutants, past = set(sent.seqs), await past_on(tape, plan)
+    whole, without = Lenient(plan, past, mutants), Lenient(plan, past, mutants - refused)
     async with await psycopg.AsyncConnection.connect(dsn) as connection:
-        async with connection.cursor(name="quarantine") as cursor:
-            await cursor.execute(f"SELECT seq, kind, raw FROM {schema}.quarantine".encode())
-            async for seq, kind, raw in cursor:
-                (unreadable if kind == "unreadable" else quarantined)[seq, hash_of(bytes(raw))] += 1
+        schema = schema_of(tape.name)
+        tables = Quarantine(connection, schema)
+        await tables.begin()
+        async for entry in tape.read():
+            await tables.compare(entry)
+            began = time.thread_time()
+            verdict.verified = verdict.verified or str(whole.check(entry) or "")
+            took = int((time.thread_time() - began) * 1e6)
+            if took > verdict.slowest_us:
+                verdict.slowest_us, verdict.slowest = took, f"sequence {entry.seq}, {entry.actor} {entry.decision.kind}"
+            if entry.seq not in refused and not verdict.without_refused:
+                verdict.without_refused = str(without.check(entry) or "")
+        verdict.lost_bytes += await tables.end()
         found = await (await connection.execute(f"SELECT count(*) FROM {schema}.parked".encode())).fetchone()
     verdict.parked_rows = int(found[0]) if found else 0
-    verdict.quarantined_rows, verdict.unreadable_rows = quarantined.total(), unreadable.total()
-    async for entry in tape.read():
-        for fact in entry.decision.facts:
+    verdict.quarantined_rows, verdict.unreadable_rows = tables.quarantined, tables.unreadable
+    verdict.entries, verdict.decisions, verdict.named = whole.entries, whole.digest.decisions, whole.named
+    verdict.verified = verdict.verified or (f"{whole.undecided} undecided" if whole.undecided else "")
+    verdict.without_refused = verdict.without_refused or (f"{without.undecided} undecided" if without.undecided else "")
+
+
+Row = tuple[int, int, str, str, str, str, bytes]
+
+
+class Quarantine:
+    """The table, row by row beside the tape: each quarantined fact and unreadable message is there once, as it is."""
+
+    def __init__(self, connection: psycopg.AsyncConnection[Any], schema: str) -> None:
+        self._cursor, self._schema = connection.cursor(name="quarantine"), schema
+        self._rows = deque[Row]()
+        self._wrong = self.quarantined = self.unreadable = 0
+
+    async def begin(self) -> None:
+        what = f"SELECT seq, n, kind, source, reason, detail, raw FROM {self._schema}.quarantine ORDER BY seq, n"
+        await self._cursor.execute(what.encode())
+
+    async def compare(self, entry: Recorded) -> None:
+        for n, fact in enumerate(entry.decision.facts):
             if isinstance(fact, Unreadable):
-                unreadable[entry.seq, hash_of(fact.raw)] -= 1
+                self.unreadable += 1
+                await self._expect((entry.seq, n, "unreadable", fact.subject, "unreadable", fact.reason, fact.raw))
             elif isinstance(fact, Quarantined):
-                quarantined[entry.seq, hash_of(fact.raw)] -= 1
-    hashes = dict(zip(sent.seqs, sent.hashes, strict=True))
-    for seq in sent.unreadable:
-        unreadable[seq, hashes[seq]] += 0  # there, and with these bytes
-    verdict.lost_bytes += sum(map(abs, [*unreadable.values(), *quarantined.values()]))
+                self.quarantined += 1
+                await self._expect((entry.seq, n, "quarantined", fact.source, fact.reason, fact.detail, fact.raw))
+
+    async def _expect(self, right: Row) -> None:
+        while (row := await self._next()) is not None and row[:2] < right[:2]:
+            self._wrong += 1  # a row of nothing on the tape, or one more of something
+            self._rows.popleft()
+        if row == right:
+            self._rows.popleft()
+        else:
+            self._wrong += 1
+
+    async def _next(self) -> Row | None:
+        if not self._rows:
+            self._rows.extend((*row[:6], bytes(row[6])) for row in await self._cursor.fetchmany(_ROWS))
+        return self._rows[0] if self._rows else None
+
+    async def end(self) -> int:
+        """How many rows and facts have no counterpart."""
+        while await self._next() is not None:
+            self._wrong += len(self._rows)
+            self._rows.clear()
+        await self._cursor.close()
+        return self._wrong
 
 
 def _problems(verdict: Verdict) -> list[str]:
