@@ -174,6 +174,30 @@ async def test_foreign_bytes_come_through_as_unreadable(connect: Connect) -> Non
         await tape.append(EMA, decision("b", 1), expected=0)
 
 
+async def test_no_address_blinds_a_reader(connect: Connect) -> None:
+    """The server takes nearly any bytes; what is no text reads as the server's own answers show it."""
+    tape = await connect()
+    odd = (b"\xff", b"\xc0\x80", b"\xf0\x9f\x98", b"\xed\xa0\x80", b"a\0b", b"\x0b", b"\x0c", b"\x1b[31m", b"*", b">",
+           b"q" * 3_000, b".".join([b"q"] * 200), "\u00e9".encode())  # fmt: skip
+    name = tape.name.encode()
+    lines = [
+        b"PUB %b.feed.%b.%b 1\r\n?\r\n" % (name, actor, kind)
+        for one in odd
+        for actor, kind in ((one, b"x"), (b"y", one))
+    ]
+    await tape.client.publish_lines(lines)
+    end = await tape.append(BTC, decision("a", 1), expected=0)
+    assert end == len(lines) + 1
+    found = await all_of(tape.read())
+    assert [entry.seq for entry in found] == list(range(1, end + 1))
+    for entry in found[:-1]:
+        (fact,) = entry.decision.facts
+        assert isinstance(fact, Unreadable)
+        assert not any(ord(letter) < 32 for letter in fact.subject)
+        assert await tape.entry(entry.seq) == entry
+    assert len(await all_of(tape.read(["feed.y.>"]))) >= len(odd)
+
+
 async def test_a_decision_too_large_for_the_server_is_refused_by_name(connect: Connect) -> None:
     tape = await connect()
     entry = Decision(digest_of(b"large"), 0, "", 1, (block(4_000),) * 4)

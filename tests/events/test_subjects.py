@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from events import subjects
+from events.patterns import PatternIndex
 from infra.tapes.patterns import FILTERS_MAX, covers, filters, overlap
 
 
@@ -88,3 +89,15 @@ def test_filters_ask_for_all_that_is_wanted_and_never_overlap(wanted: list[str])
 def test_no_pattern_is_an_error() -> None:
     with pytest.raises(ValueError, match="no pattern"):
         filters("main", [])
+
+
+def test_names_of_any_length_are_read_and_long_ones_are_not_kept() -> None:
+    """Strangers make them up: what is kept of them must not grow."""
+    index, kept = PatternIndex([("feed.x.>", 1)]), subjects._split.cache_info().currsize
+    for number in range(50):
+        actor, kind = subjects.split(f"main.feed.x.{number}{'y' * 300}")
+        assert (actor, kind) == ("feed.x", f"{number}{'y' * 300}")
+        assert subjects.matches("feed.*.>", actor, kind)
+        assert index.find(actor, kind) == (1,)
+    assert subjects._split.cache_info().currsize == kept
+    assert not index._known

@@ -13,7 +13,7 @@ import pytest
 from events.codec import Codec
 from events.decision import Decision, Recorded
 from infra.session.audit import Auditor, Difference, Past, plan_on
-from scripts.fuzz.mutants import NUMBERS, VALUES
+from scripts.fuzz.corpus import NUMBERS, VALUES
 from tests.histories.files import HistoryTape, entries
 from tests.simulation.clock import run
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from events import control as c
 from events import market as m
 from events import trading as t
+from events.codec import Codec
 from events.memory import MemoryTape
 from events.timeframe import MINUTE
 from projections.rows import moment
@@ -115,6 +116,22 @@ def test_raw_candles_of_a_feed_are_no_candles() -> None:
     found = batches(made.tape, []).tables
     assert found["candles"] == {}
     assert [row[2] for row in found["feeds"].values()] == ["candle"]
+
+
+@pytest.mark.parametrize("ts", [0, 2**63 - 1, -(2**63), 10**18])
+def test_what_is_refused_is_in_quarantine_whatever_its_stamp_and_address(ts: int) -> None:
+    made = History(1)
+    made.put("market.a.b", c.Quarantined("feed.a.b", ts, "stamp", "mad", b"words"))
+    address = "main.feed.a\0\x1b.b"
+    (unreadable,) = Codec().decode_or_unreadable(address, b"?").facts
+    made.put("feed.a.b", unreadable)
+    found = batches(made.tape, []).tables
+    where = [tables()["quarantine"].columns.index(name) for name in ("ts", "raw")]
+    stamp = moment(0) if ts == 0 else None
+    assert [tuple(row[place] for place in where) for row in found["quarantine"].values()] == [
+        (stamp, b"words"), (None, b"?"),
+    ]  # fmt: skip
+    assert not found["parked"]
 
 
 def test_what_a_view_cannot_project_is_parked_and_the_others_go_on() -> None:
