@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import aclosing, contextmanager
-from typing import Protocol, cast, runtime_checkable
+from typing import Protocol, TypeVar, cast, runtime_checkable
 
 from events.decision import Recorded
 from events.market import CandleBlock
+from events.scanned import Scanned
 from events.tape import Tape
 
 BATCH = 25_000  # facts, or rows of candle blocks, a transaction: when behind, its fixed costs vanish
+_PAGE = 200  # entries, about a millisecond of folding
 LINGER_S = 0.02  # a live batch waits this long for more: at most 50 transactions a second
+
+
+Page = list[Recorded] | Scanned
+T = TypeVar("T")
 
 
 def weight_of(entry: Recorded) -> int:
@@ -24,41 +30,80 @@ def weight_of(entry: Recorded) -> int:
     return weight
 
 
+class Batch:
+    """What goes into one transaction: pages in order, none of them empty."""
+
+    def __init__(self, *pages: Page) -> None:
+        self.pages = list(pages)
+
+    @property
+    def first(self) -> Recorded:
+        page = self.pages[0]
+        return page.entry(0) if isinstance(page, Scanned) else page[0]
+
+    @property
+    def last(self) -> Recorded:
+        page = self.pages[-1]
+        return page.entry(len(page) - 1) if isinstance(page, Scanned) else page[-1]
+
+    @property
+    def messages(self) -> int:
+        return sum(map(len, self.pages))
+
+    @property
+    def weight(self) -> int:
+        return sum(_summed(page, weight_of) for page in self.pages)
+
+    @property
+    def facts(self) -> int:
+        return sum(_summed(page, lambda entry: len(entry.decision.facts)) for page in self.pages)
+
+    def entries(self) -> list[Recorded]:
+        found = []
+        for page in self.pages:
+            found += page.entries() if isinstance(page, Scanned) else page
+        return found
+
+
+def _summed(page: Page, of: Callable[[Recorded], int]) -> int:
+    """Of each plain message the number of its facts, which is its weight too."""
+    if isinstance(page, Scanned):
+        return len(page.ts) + sum(map(of, page.alone.values()))
+    return sum(map(of, page))
+
+
 @runtime_checkable
 class Paged(Protocol):
     """A tape that gives what it holds in pages: to await every single entry takes longer than to read it."""
 
-    def pages(self, *, after: int = 0) -> Iterator[list[Recorded]]: ...
+    def pages(self, *, after: int = 0) -> AsyncIterator[Page]: ...
 
 
-Breathe = Callable[[], Awaitable[None]]
-"""Lets others have their turn."""
-
-
-async def batched(tape: Tape, after: int, weight: int, breathe: Breathe) -> AsyncGenerator[list[Recorded], None]:
+async def batched(tape: Tape, after: int, weight: int) -> AsyncGenerator[Batch, None]:
     """What is on the tape now, in batches of at least `weight`; the last one is what is left."""
-    batch: list[Recorded] = []
-    so_far = 0
-    async with aclosing(_pages(tape, after, breathe)) as stored:
+    batch, so_far = Batch(), 0
+    async with closing(tape.pages(after=after) if isinstance(tape, Paged) else _pages(tape, after)) as stored:
         async for page in stored:
-            batch += page
-            so_far += sum(map(weight_of, page))
+            batch.pages.append(page)
+            so_far += _summed(page, weight_of)
             if so_far >= weight:
                 yield batch
-                batch, so_far = [], 0
-    if batch:
+                batch, so_far = Batch(), 0
+            await asyncio.sleep(0)  # a batch that is being written goes on
+    if batch.pages:
         yield batch
 
 
-async def _pages(tape: Tape, after: int, breathe: Breathe) -> AsyncGenerator[list[Recorded], None]:
-    if isinstance(tape, Paged):
-        for page in tape.pages(after=after):
-            yield page
-            await breathe()  # a batch that is being written goes on
-        return
+async def _pages(tape: Tape, after: int) -> AsyncGenerator[Page, None]:
+    page: list[Recorded] = []
     async with closing(tape.read(after=after)) as stored:
         async for entry in stored:
-            yield [entry]
+            page.append(entry)
+            if len(page) == _PAGE:
+                yield page
+                page = []
+    if page:
+        yield page
 
 
 async def following(entries: AsyncIterator[Recorded]) -> AsyncGenerator[list[Recorded], None]:
@@ -96,9 +141,9 @@ async def following(entries: AsyncIterator[Recorded]) -> AsyncGenerator[list[Rec
         await asyncio.gather(filling, return_exceptions=True)
 
 
-def closing(entries: AsyncIterator[Recorded]) -> aclosing[AsyncGenerator[Recorded, None]]:
+def closing(entries: AsyncIterator[T]) -> aclosing[AsyncGenerator[T, None]]:
     """Ends a reader when its block ends: the port promises iterators, and every tape gives generators."""
-    return aclosing(cast("AsyncGenerator[Recorded, None]", entries))
+    return aclosing(cast("AsyncGenerator[T, None]", entries))
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from events.block import Columns
+from events.block import Columns, Ints
 from events.market import Candle, CandleBackfilled, CandleRevised
 
 from .state import Market, MarketKey, SeriesKey
@@ -25,17 +25,18 @@ _FIELDS = 13
 _POSTGRES_EPOCH = 946_684_800_000_000  # 2000-01-01, in µs since 1970
 _MIN, _MAX = -62_135_596_800_000_000, 253_402_300_799_999_999  # the years 1 to 9999, as in `rows`
 _SIZE = Struct(">i")
-_END = Struct(">iqiq")
 _NO_VALUE = -1  # in the place of a size
-_NULL = _SIZE.pack(_NO_VALUE)
 
 Bar = Candle | CandleBackfilled | CandleRevised
 
 
 class Block(NamedTuple):
+    """Rows of one series; `seq` and `known_at` of all, or of each."""
+
     columns: Columns
-    seq: int
-    known_at: int
+    seq: int | Ints
+    known_at: int | Ints
+    origin: bytes
 
 
 class Series:
@@ -112,7 +113,7 @@ class Candles:
         for place in range(late):
             series.late[int(ts[place])] = rows[place * size : place * size + size]
         series.first, series.last = min(series.first, int(ts[0])), max(series.last, int(ts[-1]))
-        series.seq, series.known_at = block.seq, block.known_at
+        series.seq, series.known_at = _newest(block.seq), _newest(block.known_at)
         if late < len(ts):
             series.blocks.append(rows[late * size :] if late else rows)
             series.added += len(ts) - late
@@ -162,21 +163,28 @@ def _prefix(key: SeriesKey) -> bytes:
     return _FIELDS.to_bytes(2, "big") + b"".join(map(cell, key))
 
 
+def _newest(values: int | Ints) -> int:
+    return values if isinstance(values, int) else int(values[-1])
+
+
 def _packed(prefix: bytes, block: Block) -> bytes:
     """The rows of a block, built column by column: rows of one block have one length."""
     columns = block.columns
-    tail = cell("history") + _END.pack(8, block.seq, 8, block.known_at - _POSTGRES_EPOCH)
     counted = columns.count is not None
-    names = ("ts", "open", "high", "low", "close", "volume", *(("count",) if counted else ()))
     layout: list[tuple[str, str]] = [("prefix", f"V{len(prefix)}")]
-    for name in names:
-        layout += [(f"{name}_size", ">i4"), (name, ">i8" if name in ("ts", "count") else ">f8")]
-    tail = tail if counted else _NULL + tail
-    layout.append(("tail", f"V{len(tail)}"))
+    for name in ("ts", "open", "high", "low", "close", "volume"):
+        layout += [(f"{name}_size", ">i4"), (name, ">i8" if name == "ts" else ">f8")]
+    layout += [("count_size", ">i4"), *([("count", ">i8")] if counted else []), ("origin", f"V{len(block.origin)}")]
+    layout += [("seq_size", ">i4"), ("seq", ">i8"), ("known_at_size", ">i4"), ("known_at", ">i8")]
     rows = np.empty(len(columns), dtype=layout)
-    rows["prefix"], rows["tail"] = np.void(prefix), np.void(tail)
-    for name in names:
-        rows[f"{name}_size"] = 8
-        rows[name] = getattr(columns, name)
+    rows["prefix"], rows["origin"] = np.void(prefix), np.void(block.origin)
+    for name, _ in layout:
+        if name.endswith("_size"):
+            rows[name] = 8
+        elif name in columns.__struct_fields__:
+            rows[name] = getattr(columns, name)
+    if not counted:
+        rows["count_size"] = _NO_VALUE
     rows["ts"] -= _POSTGRES_EPOCH
+    rows["seq"], rows["known_at"] = block.seq, block.known_at - _POSTGRES_EPOCH
     return rows.tobytes()

@@ -28,7 +28,7 @@ from .candles import NEVER, Block, cell, checked, sound
 from .rows import FIRST, LAST, Row, Rows, moment
 from .state import State
 
-LIVE = cell("live")
+LIVE, HISTORY = cell("live"), cell("history")
 
 _ORIGINS = {Candle: LIVE, CandleBackfilled: cell("backfilled"), CandleRevised: cell("revised")}
 
@@ -44,13 +44,17 @@ def block(state: State, rows: Rows, entry: Recorded, n: int, fact: CandleBlock) 
         columns = unpack(fact)
         sound(columns)
         series = rows.candles.at((fact.venue, fact.symbol, fact.timeframe), state.series)
-        rows.candles.add_block(series, Block(columns, entry.seq, entry.known_at))
+        rows.candles.add_block(series, Block(columns, entry.seq, entry.known_at, HISTORY))
 
 
 def settle_candles(state: State, rows: Rows) -> None:
+    new = False
     for key, series in rows.candles.series.items():
         if series.high != NEVER:
+            new = new or key not in state.series
             state.series[key] = series.high
+    if new:  # what is saved must not depend on who came first
+        state.series = dict(sorted(state.series.items()))
 
 
 def feed(state: State, rows: Rows, entry: Recorded, n: int, fact: Any) -> None:

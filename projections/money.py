@@ -39,7 +39,7 @@ def marked(state: State, rows: Rows, entry: Recorded, n: int, fact: Candle) -> N
     if not FIRST <= fact.ts <= LAST:
         moment(fact.ts)
     key = (fact.venue, fact.symbol)
-    market = state.markets.get(key) or _market(state, key)
+    market = state.markets.get(key) or _market(state, rows, key)
     if fact.ts < market.ts:
         return
     if not isfinite(fact.close):
@@ -65,7 +65,7 @@ def filled(state: State, rows: Rows, entry: Recorded, n: int, fact: Fill) -> Non
     """The fill says what the position and the cash are after it; the round trip is added up here."""
     moment(fact.ts)
     key, holder = (fact.venue, fact.symbol), (fact.account, fact.bot)
-    market, account = _market(state, key), state.accounts.get(fact.account)
+    market, account = _market(state, rows, key), state.accounts.get(fact.account)
     if account is None:
         account = state.accounts[fact.account] = Account(fact.ts, "", fact.cash, fact.cash, peak=fact.cash)
     before_it = _mark(rows, key, market)
@@ -96,9 +96,18 @@ def filled(state: State, rows: Rows, entry: Recorded, n: int, fact: Fill) -> Non
     _put_equity(rows, entry, fact.account, account, fact.ts)
 
 
+def marked_at_once(state: State, rows: Rows, key: MarketKey, ts: int, close: float) -> None:
+    """After candles of a market in which nobody holds anything: the newest close time, and the last close of that."""
+    market = _market(state, rows, key)
+    if ts >= market.ts:
+        market.ts, rows.marks[key] = ts, close
+
+
 def settle_marks(state: State, rows: Rows) -> None:
     for key in list(rows.marks):
         _mark(rows, key, state.markets[key])
+    if rows.new_markets:  # what is saved must not depend on who came first
+        state.markets = dict(sorted(state.markets.items()))
 
 
 def _mark(rows: Rows, key: MarketKey, market: Market) -> Decimal | None:
@@ -124,10 +133,11 @@ def _exit(position: Position, qty: Decimal, fee: Decimal, fact: Fill) -> None:
     position.fills += 1
 
 
-def _market(state: State, key: MarketKey) -> Market:
+def _market(state: State, rows: Rows, key: MarketKey) -> Market:
     market = state.markets.get(key)
     if market is None:
         market = state.markets[key] = Market()
+        rows.new_markets = True
     return market
 
 

@@ -38,6 +38,7 @@ class Rows:
         self.feeds: dict[tuple[str, str], tuple[type[Fact], int, int, int]] = {}
         self.bots: dict[str, tuple[Any, ...]] = {}
         self.marks: dict[MarketKey, float] = {}
+        self.new_markets = False
         self.parked: list[tuple[int, str, str]] = []
 
     def add(self, table: str, *row: Any) -> None:

@@ -7,7 +7,7 @@ import gc
 import logging
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 from struct import error as StructError
 from typing import Any
@@ -19,14 +19,15 @@ from events.tape import HistoryLost, Tape
 
 from . import outcome
 from .asking import exists, extensions, locked, one, row
-from .batches import BATCH, batched, following, no_collection
-from .fold import PROJECTION, VERSION, add, fold, parked, settle
+from .batches import BATCH, Batch, batched, following, no_collection
+from .fold import PROJECTION, VERSION, fold, parked, settle
 from .history import check, recognise
 from .outcome import Overtaken, ProjectionError, RebuildNeeded, RebuildReport, Swapped
 from .rows import Rows
 from .schemas import beside, clear_the_way, dropped, schema_of
 from .state import State, mark, restored, saved
 from .statements import LOAD, MOVE, creation, hashing, search_path, stages, swap
+from .sweep import folding
 from .tables import sql, tables
 from .writing import Heap, Writer
 
@@ -38,7 +39,6 @@ __all__ = [
 log = logging.getLogger("tickertape.projections")
 
 _SWAPS_MAX = 100  # catching up with a live projector takes a fraction of LINGER_S
-_BREATHE = 200  # entries folded, about a millisecond, between two looks at a batch that is being written
 _WAIT_S = 1.0  # between two looks whether another process has made the tables anew
 _SAID_MAX = 10  # parked facts of a batch that are named in the log: a stranger must not fill the disk with lines
 _COLLECT = 16  # batches after which cycles are looked for: connection and tasks leave few
@@ -212,20 +212,20 @@ class Store:
         self.state = restored(self._saved)
         await self.connection.execute(stages())
 
-    async def catch_up(self, tape: Tape, batch: int = BATCH) -> None:
+    async def catch_up(self, tape: Tape, weight: int = BATCH) -> None:
         """Projects what is on the tape now. While a batch is written, the next one is read and folded."""
-        writing, before, count = None, list[Recorded](), 0
+        writing, before, count = None, Batch(), 0
         try:
             with no_collection():
-                async with aclosing(batched(tape, self.seq, batch, _breathe)) as stored:
-                    async for entries in stored:
+                async with aclosing(batched(tape, self.seq, weight)) as stored:
+                    async for batch in stored:
                         count += 1
                         if count % _COLLECT == 0:
                             gc.collect(1)
-                        ahead = await self._folded(entries, self.state)
+                        ahead = await self._folded(batch, self.state)
                         if writing is not None and not await self._wrote(writing, before):
-                            ahead = await self._folded(entries, self.state)
-                        writing, before = asyncio.create_task(self._commit(*ahead, entries)), entries
+                            ahead = await self._folded(batch, self.state)
+                        writing, before = asyncio.create_task(self._commit(*ahead, batch)), batch
                 if writing is not None:
                     await self._wrote(writing, before)
         finally:
@@ -233,46 +233,47 @@ class Store:
                 writing.cancel()
                 await asyncio.gather(writing, return_exceptions=True)
 
-    async def _folded(self, entries: Sequence[Recorded], state: State) -> tuple[Rows, bytes]:
+    async def _folded(self, batch: Batch, state: State) -> tuple[Rows, bytes]:
         """Whoever writes meanwhile has its turn all the time."""
         rows = Rows()
-        for place in range(0, len(entries), _BREATHE):
-            add(state, rows, entries[place : place + _BREATHE])
-            await asyncio.sleep(0)
+        for page in batch.pages:
+            for _ in folding(state, rows, page):
+                await asyncio.sleep(0)
         settle(state, rows)
-        return rows, _saved(state, entries)
+        return rows, _saved(state, batch)
 
-    async def _wrote(self, writing: asyncio.Task[None], entries: Sequence[Recorded]) -> bool:
+    async def _wrote(self, writing: asyncio.Task[None], batch: Batch) -> bool:
         """False where the batch was refused and went in by parts: what was folded upon it is to be folded anew."""
         try:
             await writing
         except _REFUSED:
             self.state = restored(self._saved)
-            await self._take(entries)
+            await self._take(batch.entries())
             return False
         return True
 
-    async def take(self, entries: Sequence[Recorded]) -> None:
+    async def take(self, entries: list[Recorded]) -> None:
         """Projects a batch and commits it. An entry that the database refuses is parked, alone and loudly."""
         with no_collection():
             await self._take(entries)
 
-    async def _take(self, entries: Sequence[Recorded]) -> None:
+    async def _take(self, entries: list[Recorded]) -> None:
+        batch = Batch(entries)
         try:
             rows = fold(self.state, entries)
-            await self._commit(rows, _saved(self.state, entries), entries)
+            await self._commit(rows, _saved(self.state, batch), batch)
         except _REFUSED as error:
             self.state = restored(self._saved)
             if len(entries) == 1:
                 refused = parked(entries[0], f"{type(error).__name__}: {error}")
-                await self._commit(refused, _saved(self.state, entries), entries)
+                await self._commit(refused, _saved(self.state, batch), batch)
                 return
             half = len(entries) // 2
             await self._take(entries[:half])
             await self._take(entries[half:])
 
-    async def _commit(self, rows: Rows, state: bytes, entries: Sequence[Recorded]) -> None:
-        seq, origin = entries[-1].seq, self.origin or entries[0].decision.id
+    async def _commit(self, rows: Rows, state: bytes, batch: Batch) -> None:
+        seq, origin = batch.last.seq, self.origin or batch.first.decision.id
         async with self.connection.transaction():
             # First, because it locks: no rebuild can swap the tables between here and the commit.
             moved = await self.connection.execute(MOVE, (seq, state, origin, self.generation, self.seq))
@@ -282,8 +283,8 @@ class Store:
             await self._moved()
         self.writer.committed()
         self.seq, self.origin, self._saved = seq, origin, state
-        self.entries += len(entries)
-        self.facts += sum(len(entry.decision.facts) for entry in entries)
+        self.entries += batch.messages
+        self.facts += batch.facts
         self.parked += len(rows.parked)
         for at, view, reason in rows.parked[:_SAID_MAX]:
             log.error("the view %s cannot project the fact at %d, which is parked: %s", view, at, reason)
@@ -311,13 +312,9 @@ class Store:
         raise Overtaken(f"the projector of {self.schema}", self.seq, found[1])
 
 
-def _saved(state: State, entries: Sequence[Recorded]) -> bytes:
-    state.head = mark(entries[-1])
+def _saved(state: State, batch: Batch) -> bytes:
+    state.head = mark(batch.last)
     return saved(state)
-
-
-async def _breathe() -> None:
-    await asyncio.sleep(0)
 
 
 @asynccontextmanager

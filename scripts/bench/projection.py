@@ -49,7 +49,7 @@ from infra.simulator.settings import SimulatorSettings
 from infra.tapes.bus import EPOCH
 from infra.tapes.file import FileTape
 from infra.tapes.jetstream import JetStreamTape
-from projections.batches import BATCH, batched, no_collection, weight_of
+from projections.batches import BATCH, batched, no_collection
 from projections.shell import rebuild
 from projections.statements import BINARY, copy_in, quoted
 from projections.tables import tables
@@ -122,8 +122,8 @@ async def reading(tape: Tape) -> tuple[float, int]:
     """Seconds, and the facts that were read."""
     facts, began = 0, time.perf_counter()
     with no_collection():
-        async for entries in batched(tape, 0, BATCH, lambda: asyncio.sleep(0)):
-            facts += sum(map(weight_of, entries))
+        async for batch in batched(tape, 0, BATCH):
+            facts += batch.weight
     return time.perf_counter() - began, facts
 
 

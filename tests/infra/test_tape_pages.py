@@ -9,6 +9,7 @@ import pytest
 
 from events.decision import Decision, Recorded
 from events.market import Book, Trade
+from events.scanned import Scanned
 from events.tape import TapeDamaged
 from infra.tapes import pages
 from infra.tapes.file import FileTape
@@ -18,6 +19,7 @@ from infra.tapes.file import FileTape
 def tape(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FileTape]:
     """300 messages in segments of 8 KiB, read in bites of 4 KiB: one is larger than a bite, one no decision."""
     monkeypatch.setattr(pages, "_BITE", 4096)
+    monkeypatch.setattr(pages, "_LARGE_BITE", 4096)
     tape = FileTape(tmp_path, fsync="close", segment_bytes=8192, clock=lambda: 5)
     for number in range(300):
         levels = tuple((100.0 + n, 1.0) for n in range(500 if number == 77 else 2))
@@ -33,32 +35,41 @@ def tape(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FileTape]:
     tape._log.close()
 
 
+async def read(tape: FileTape, after: int = 0, columns: bool = False) -> list[Recorded]:
+    found: list[Recorded] = []
+    async for page in tape.pages(after=after, columns=columns):
+        found += page.entries() if isinstance(page, Scanned) else page
+    return found
+
+
+@pytest.mark.parametrize("columns", [False, True])
 @pytest.mark.parametrize("after", [0, 1, 76, 77, 150, 299, 300, 301])
-def test_pages_are_what_is_read(tape: FileTape, after: int) -> None:
+async def test_pages_are_what_is_read(tape: FileTape, after: int, columns: bool) -> None:
     assert len(list(tape.folder.glob("*.segment"))) > 5
-    found = [entry for page in tape.pages(after=after) for entry in page]
+    found = await read(tape, after, columns)
     assert found == list(tape.scan(after=after))
     assert len(found) == 301 - after
 
 
-def test_what_comes_while_pages_are_read_is_left_for_later(tape: FileTape) -> None:
+@pytest.mark.parametrize("columns", [False, True])
+async def test_what_comes_while_pages_are_read_is_left_for_later(tape: FileTape, columns: bool) -> None:
     found: list[Recorded] = []
-    for page in tape.pages():
-        found += page
+    async for page in tape.pages(columns=columns):
+        found += page.entries() if isinstance(page, Scanned) else page
         tape._log.append("feed.sim.A0", b"feed.sim.A0.trade", b"{}", 0, 5)
     assert [entry.seq for entry in found] == list(range(1, 302))
 
 
 @pytest.mark.parametrize("place", [20, 40, 200, 3000])
-def test_damage_is_found_in_the_same_words(tape: FileTape, place: int) -> None:
+async def test_damage_is_found_in_the_same_words(tape: FileTape, place: int) -> None:
     tape._log.flush()
     damaged = sorted(tape.folder.glob("*.segment"))[2]
     data = bytearray(damaged.read_bytes())
     data[place] ^= 1
     damaged.write_bytes(data)
-    said = []
-    for way in (lambda: list(tape.scan()), lambda: list(tape.pages())):
+    with pytest.raises(TapeDamaged) as expected:
+        list(tape.scan())
+    for columns in (False, True):
         with pytest.raises(TapeDamaged) as caught:
-            way()
-        said.append(str(caught.value))
-    assert said[0] == said[1]
+            await read(tape, columns=columns)
+        assert str(caught.value) == str(expected.value)
