@@ -32,6 +32,23 @@ BusTrouble = (nats.errors.Error, OSError, asyncio.TimeoutError)
 """What a request may raise while the connection or the server is away."""
 
 
+class _Error(msgspec.Struct):
+    err_code: int = 0
+    description: str = ""
+
+
+class Ack(msgspec.Struct):
+    """JetStream's answer to a publish."""
+
+    stream: str = ""
+    seq: int = 0
+    duplicate: bool = False
+    error: _Error | None = None
+
+
+ack_of = msgspec.json.Decoder(Ack).decode
+
+
 class ApiError(TapeError):
     """JetStream answered with an error; `code` is its `err_code`."""
 

@@ -6,7 +6,7 @@ import asyncio
 import base64
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import nats.errors
@@ -17,12 +17,14 @@ from events.decision import Decision, Recorded
 from events.tape import EVERYTHING, HistoryLost, LostRace, TapeError
 
 from .access import NOBODY, Access
-from .bus import EPOCH, NO_MESSAGE, ApiError, Bus, BusTrouble
+from .bus import EPOCH, NO_MESSAGE, ApiError, Bus, BusTrouble, ack_of
 from .client import Delivery, TapeClient
-from .reader import Dropped, Reader, epoch_of, known_at_of, nanos_of
+from .reader import Dropped, Made, Reader, T, epoch_of, known_at_of, nanos_of
 from .refused import REFUSED, Refused
+from .scan import worth_it
 from .stored import Stored, stored
-from .stream import Found, found, open_stream
+from .stream import NOTHING, Found, Known, found, open_stream
+from .streampages import Page, in_columns, raw
 
 if TYPE_CHECKING:  # most tapes have all their messages in the stream
     from infra.archive.past import Past
@@ -33,38 +35,6 @@ _PATIENCE_S = 60.0  # restarting a server with a large store, or electing leader
 _ACK_S = 5.0  # an ack takes 0.2 ms (R1) to some ms (R3); far beyond that it is lost or its server is
 _PAUSE_S = 0.02  # between attempts: longer than another writer's append is in flight
 STALE_S = 20.0  # a leader of three that is cut off answers with its old state until it notices, after 10 s and more
-
-
-class _Error(msgspec.Struct):
-    err_code: int = 0
-    description: str = ""
-
-
-class _Ack(msgspec.Struct):
-    """JetStream's answer to a publish."""
-
-    stream: str = ""
-    seq: int = 0
-    duplicate: bool = False
-    error: _Error | None = None
-
-
-_ack = msgspec.json.Decoder(_Ack).decode
-
-
-class _Known(NamedTuple):
-    """What a writer knows to be an actor's last message, and over which connection it learned it."""
-
-    key: tuple[str, int]
-    epoch: int
-    seq: int
-    reconnects: int
-
-    def says(self, decision: Decision, epoch: int) -> bool:
-        return (self.key, self.epoch) == (decision.key, epoch)
-
-
-_NOTHING = _Known(("", 0), 0, 0, 0)
 
 
 class MessageTooLarge(TapeError):
@@ -99,7 +69,7 @@ class JetStreamTape:
         self._codec = Codec()
         # The stream forgets an id after two minutes; a gateway that sends the same content again after that is
         # stopped by what is known here. After a reconnect it is asked for again: the server may have lost it.
-        self._known: dict[str, _Known] = {}
+        self._known: dict[str, Known] = {}
 
     @classmethod
     async def connect(
@@ -141,15 +111,15 @@ class JetStreamTape:
 
     async def append(self, actor: str, decision: Decision, *, expected: int, epoch: int = 0) -> int:
         """As the port says. Raises LostRace, HistoryLost, MessageTooLarge, and OutcomeUnknown after `patience_s`."""
-        known = self._known.get(actor, _NOTHING)
+        known = self._known.get(actor, NOTHING)
         await self._check(actor, known)
         if known.says(decision, epoch):
             return known.seq
         seq = await self._append(actor, decision, expected, epoch, known)
-        self._known[actor] = _Known(decision.key, epoch, seq, self._bus.reconnects)
+        self._known[actor] = Known(decision.key, epoch, seq, self._bus.reconnects)
         return seq
 
-    async def _check(self, actor: str, known: _Known) -> None:
+    async def _check(self, actor: str, known: Known) -> None:
         """After the connection was lost, what is known must still be on the tape. Raises HistoryLost."""
         client = self._bus.client
         sure = known.reconnects == self._bus.reconnects and client.is_connected
@@ -168,7 +138,7 @@ class JetStreamTape:
             raise HistoryLost(self.name, known.seq, await self.end())
         self._known[actor] = known._replace(reconnects=self._bus.reconnects)
 
-    async def _append(self, actor: str, decision: Decision, expected: int, epoch: int, known: _Known) -> int:
+    async def _append(self, actor: str, decision: Decision, expected: int, epoch: int, known: Known) -> int:
         body = self._codec.encode(decision)
         subject = subjects.subject(self.name, actor, decision.kind)
         guarded = subjects.every(self.name, actor)
@@ -235,7 +205,7 @@ class JetStreamTape:
 
     def _acked(self, answer: Delivery) -> tuple[int, str]:
         try:
-            found = _ack(answer.data)
+            found = ack_of(answer.data)
         except msgspec.MsgspecError:
             return 0, "an answer that is not JetStream's"
         if (error := found.error) is not None:
@@ -257,7 +227,7 @@ class JetStreamTape:
             entry = archived
         else:
             return None
-        self._known[actor] = _Known(entry.decision.key, entry.epoch, entry.seq, self._bus.reconnects)
+        self._known[actor] = Known(entry.decision.key, entry.epoch, entry.seq, self._bus.reconnects)
         return entry
 
     async def last_match(self, pattern: str, *, past: bool = True) -> int:
@@ -360,20 +330,40 @@ class JetStreamTape:
                 self._refused.note(entry)
             self._refused.since = after
 
+    async def pages(self, *, after: int = 0, columns: bool | None = None) -> AsyncIterator[Page]:
+        """As `FileTape.pages`."""
+        await self._learn_refused(after)
+        until = await self.end()
+        if worth_it(until - after) if columns is None else columns:
+            found = self._paged(EVERYTHING, after, until, raw)
+            async for page in in_columns(found, self._made, self._stream.restored, self._refused):
+                yield page
+        else:
+            async for entries in self._paged(EVERYTHING, after, until, self._made):
+                yield list(entries)
+
     async def _entries(self, patterns: Sequence[str], after: int, until: int | None) -> AsyncIterator[Recorded]:
+        async for page in self._paged(patterns, after, until, self._made):
+            for entry in page:
+                yield entry
+
+    async def _paged(
+        self, patterns: Sequence[str], after: int, until: int | None, made: Made[T]
+    ) -> AsyncIterator[Sequence[T | Recorded]]:
+        """From the stream as `made`, from an archive as entries."""
         bus = await self._reading_bus()
         while True:
-            reader = Reader(bus, self.name, self._made, patterns, after=after, until=until)
+            reader = Reader(bus, self.name, made, patterns, after=after, until=until)
             try:
-                async for entry in reader.entries():
-                    yield entry
+                async for page in reader.pages():
+                    yield page
                 return
             except Dropped as gap:
                 await self.look()
                 begins, after = gap.first, reader.place
             past = await self._the_past()
             async for entry in past.read(patterns, after=after, until=begins - 1):
-                yield entry
+                yield [entry]
             after = begins - 1
 
     async def _reading_bus(self) -> Bus:

@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import aclosing
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 from uuid import uuid4
@@ -33,6 +34,7 @@ _HEARTBEAT_READ_S = 0.1  # the server's minimum: a read of stored messages ends 
 _HEARTBEATS_MISSED_MAX = 5  # fewer, and a busy machine or a pause of the server causes needless new consumers
 _SILENCE_MIN_S = 2.0  # for the same reason, however short the heartbeat is
 _CREATE_S_MAX = 60.0  # from far back and with several filters, the server first counts what will come: seconds
+_PAGE_MAX = 500  # messages, some milliseconds of decoding
 _RETRY_S = 0.1  # between attempts to create a consumer: an election or a restart takes some hundred ms at least
 _SERVER_KEEPS_S = 30  # the server removes a consumer that nobody listens to after this
 _STANDSTILLS_MAX = 20  # heartbeats (0.1 s) short of the end without a message in between
@@ -87,7 +89,17 @@ class Reader(Generic[T]):
         return self._place
 
     async def entries(self) -> AsyncGenerator[T, None]:
-        """Raises Dropped where the stream no longer holds what comes next, TapeDamaged where it has a hole."""
+        """As `pages`, one by one."""
+        async with aclosing(self.pages()) as pages:
+            async for page in pages:
+                for entry in page:
+                    yield entry
+
+    async def pages(self) -> AsyncGenerator[list[T], None]:
+        """What has come, in order, some at a time: never empty, and at once.
+
+        Raises Dropped where the stream no longer holds what comes next, TapeDamaged where it has a hole.
+        """
         if self._until is not None and self._place >= self._until:
             return
         self._bus.listen(self._arrived)
@@ -95,8 +107,8 @@ class Reader(Generic[T]):
             while True:
                 await self._open()
                 try:
-                    async for entry in self._consume():
-                        yield entry
+                    async for page in self._consume():
+                        yield page
                     return
                 except Broken as reason:
                     log.warning("%s: reading again from %d: %s", self._tape, self._place + 1, reason)
@@ -105,34 +117,53 @@ class Reader(Generic[T]):
             self._bus.unlisten(self._arrived)
             await self._shut()
 
-    async def _consume(self) -> AsyncIterator[T]:
-        inbox, until, made, whole = self._inbox, self._until, self._made, not self._filters
+    async def _consume(self) -> AsyncIterator[list[T]]:
+        inbox = self._inbox
         while True:
-            while inbox:
-                msg = inbox.popleft()
-                if not msg.reply.startswith("$JS.ACK."):
-                    if await self._control(msg):
-                        return
-                    continue
-                if self._consumer not in msg.reply:  # somebody has a consumer of his own deliver here
-                    raise Broken(f"a message came from another consumer: {msg.reply}")
-                seq, delivered, ns = ack_parts(msg.reply)
-                if delivered != self._delivered + 1:
-                    raise Broken(f"message {self._delivered + 1} of the consumer did not come, {delivered} did")
-                self._delivered, self._standstills = delivered, 0
-                if until is not None and seq > until:
-                    return
-                if whole and seq != self._place + 1:
-                    self._report_hole(seq)
-                self._place, self._stamp = seq, ns
-                actor, kind = subjects.split(msg.subject)
-                if self._wanted is None or self._wanted.find(actor, kind):
-                    yield made(seq, actor, msg, ns // 1000)
-                if until is not None and self._place == until:
-                    return
-            if self._reconnects != self._bus.reconnects:
-                raise Broken("the connection was lost in between")
-            await self._wait()
+            page: list[T] = []
+            over, trouble = False, None
+            try:
+                over = self._drain(page)
+            except (Broken, TapeError) as reason:
+                trouble = reason
+            if page:
+                yield page  # before anything is answered or given up: it was looked at
+            if trouble is not None:
+                raise trouble
+            if over:
+                return
+            if not inbox:
+                if self._reconnects != self._bus.reconnects:
+                    raise Broken("the connection was lost in between")
+                await self._wait()
+            elif not inbox[0].reply.startswith("$JS.ACK.") and await self._control(inbox.popleft()):
+                return
+
+    def _drain(self, page: list[T]) -> bool:
+        """Takes messages up to one that is the server's own; whether that was all."""
+        inbox, until, made, whole = self._inbox, self._until, self._made, not self._filters
+        while inbox and len(page) < _PAGE_MAX:
+            msg = inbox[0]
+            if not msg.reply.startswith("$JS.ACK."):
+                return False
+            inbox.popleft()
+            if self._consumer not in msg.reply:  # somebody has a consumer of his own deliver here
+                raise Broken(f"a message came from another consumer: {msg.reply}")
+            seq, delivered, ns = ack_parts(msg.reply)
+            if delivered != self._delivered + 1:
+                raise Broken(f"message {self._delivered + 1} of the consumer did not come, {delivered} did")
+            self._delivered, self._standstills = delivered, 0
+            if until is not None and seq > until:
+                return True
+            if whole and seq != self._place + 1:
+                self._report_hole(seq)
+            self._place, self._stamp = seq, ns
+            actor, kind = subjects.split(msg.subject)
+            if self._wanted is None or self._wanted.find(actor, kind):
+                page.append(made(seq, actor, msg, ns // 1000))
+            if self._place == until:
+                return True
+        return False
 
     def _report_hole(self, seq: int) -> None:
         """Messages dropped while they were on their way are found in the archive by a new consumer; others nowhere."""

@@ -22,6 +22,12 @@ class Refused:
         self.since = _NOBODY_ASKED
         """It has been told of all refusals on the tape after this sequence; nobody refuses what is yet to come."""
 
+    def __contains__(self, seq: int) -> bool:
+        return seq in self._words
+
+    def __len__(self) -> int:
+        return len(self._words)
+
     def note(self, entry: Recorded) -> None:
         fact = entry.decision.facts[0]
         if isinstance(fact, Quarantined) and fact.reason == "unreadable":

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
+from events.decision import Decision
 from events.tape import TapeError
 
 from .bus import NAME_IN_USE, NO_STREAM, ApiError, Bus
@@ -41,6 +42,21 @@ class Found(msgspec.Struct, frozen=True):
     end: int = 0
     restored: int = 0
     archive: str = ""
+
+
+class Known(NamedTuple):
+    """What a writer knows to be an actor's last message, and over which connection it learned it."""
+
+    key: tuple[str, int]
+    epoch: int
+    seq: int
+    reconnects: int
+
+    def says(self, decision: Decision, epoch: int) -> bool:
+        return (self.key, self.epoch) == (decision.key, epoch)
+
+
+NOTHING = Known(("", 0), 0, 0, 0)
 
 
 def found(info: dict[str, Any]) -> Found:

@@ -11,8 +11,10 @@ from typing import Any
 import nats
 import pytest
 
-from events.control import Unreadable
-from events.decision import Decision, digest_of
+from events.codec import Codec
+from events.control import Quarantined, Unreadable
+from events.decision import Decision, Recorded, digest_of
+from events.scanned import Scanned
 from events.tape import LostRace, TapeError
 from infra.services.nats import NatsCluster, NatsServer
 from infra.tapes import bus as bus_module
@@ -339,3 +341,31 @@ async def test_the_loss_of_the_leader_of_three_is_survived(nats_cluster: NatsClu
     await following.stop()
     await tape.close()
     await drop(url, name)
+
+
+@pytest.mark.parametrize("kind", ["r1"], indirect=True)
+async def test_pages_are_what_is_read_also_of_what_was_once_unreadable(connect: Connect, url: str) -> None:
+    tape = await connect()
+    feed, found = "feed.binance.BTC-USDT", 0
+    await fill(tape, [BTC, feed, EMA], 60)
+    client = await nats.connect(url)
+    await client.publish(f"{tape.name}.{feed}.candle", b"no decision")
+    await client.flush()
+    await client.close()
+    fifth = await tape.entry(5)
+    assert fifth is not None
+    said = Quarantined("market", 5, "unreadable", "in those days", Codec().encode(fifth.decision))
+    last = await tape.last(BTC)
+    assert last is not None
+    await tape.append(BTC, Decision("c" * 32, 5, "", 5, (said,)), expected=last.seq)
+    reader = await connect()
+    expected = await all_of(reader.read())
+    assert [entry.seq for entry in expected if isinstance(entry.decision.facts[0], Unreadable)] == [5, 61]
+    for columns in (False, True):
+        for after in (0, 7, 61, 62):
+            entries: list[Recorded] = []
+            async for page in reader.pages(after=after, columns=columns):
+                entries += page.entries() if isinstance(page, Scanned) else page
+                found += len(page) - len(page.alone) if isinstance(page, Scanned) else 0
+            assert entries == expected[after:]
+    assert found > 20
