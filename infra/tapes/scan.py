@@ -47,6 +47,19 @@ def worth_it(messages: int) -> bool:
     return messages >= (ENOUGH if compiled else ENOUGH_TO_COMPILE)
 
 
+def warm() -> None:
+    """Loads the compiled code, and compiles it where that was never done."""
+    from .scankernels import frames
+
+    none, nowhere = np.zeros(0, np.int64), np.zeros((0, 6), np.int64)
+    frames(np.frombuffer(b"", np.uint8), np.frombuffer(b"mark", np.uint8), 44, 1, 0, nowhere)
+    scanned(b"", none, none, none, none, none, _nothing)
+
+
+def _nothing(place: int) -> Recorded:
+    raise IndexError(place)
+
+
 class Script(NamedTuple):
     """How facts are written: between values stand literals, which lie one behind the other in `text`.
 
