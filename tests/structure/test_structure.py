@@ -25,7 +25,7 @@ MAY_IMPORT = {
 """Nothing imports scripts or tests but they themselves."""
 
 LIBRARIES = {
-    "events": {"msgspec", "numpy"},
+    "events": {"msgspec", "numpy", "blake3"},
     "actors": {"msgspec", "numpy", "numba", "exchange_calendars", "pandas"},
     "projections": {"msgspec", "numpy"},
 }
