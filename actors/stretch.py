@@ -16,7 +16,7 @@ import numpy as np
 from actors.account.ledger import EPOCH
 from actors.account.money import EXACT, ZERO, average_of, exact, fee_of, share_of
 from actors.account.plain import Legs
-from actors.account.terms import Start, Terms
+from actors.account.terms import WIDEST, Start, Terms, scaled
 from actors.plan import AccountPlan, BotPlan
 from events import subjects, timeframe
 from events.block import Columns, Floats, Ints
@@ -125,6 +125,24 @@ class Stretch(msgspec.Struct, frozen=True):
                     position = Decimal(int(legs.position[count - 1])).scaleb(-legs.scales.lots)
                 before = float(self.rows.close[row - 1]) if row > self.first else self.before
                 found.append(cash + position * exact(before))
+        return found
+
+    def day_sums(self) -> Ints | None:
+        """`day_equities` as integers of `legs.scales.digits` decimals; None where they might not fit."""
+        legs, days, scales = self.legs, self.days, self.legs.scales
+        cash = np.concatenate(([scaled(self.start.cash, scales.digits)], legs.cash))
+        position = np.concatenate(([scaled(self.start.position, scales.lots)], legs.position))
+        done = np.searchsorted(legs.row, days)
+        before = np.where(days > self.first, self.rows.close[days - 1], self.before)
+        marks = np.rint(before * 10.0**scales.raw)
+        value, unit = position[done] * marks, 10.0 ** (scales.digits - scales.lots - scales.raw)
+        if (
+            not (marks < 2**53).all()
+            or (marks / 10.0**scales.raw != before).any()
+            or not (abs(value) * unit < WIDEST / 4).all()
+        ):
+            return None
+        found: Ints = cash[done] + position[done] * marks.astype(np.int64) * int(unit)
         return found
 
     def compact(self) -> Stretch:

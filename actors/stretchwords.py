@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from actors import kernels
+from actors.account.terms import FEE
 from actors.stretch import SIDES, Stretch, day_of
-from events import subjects
+from events import subjects, timeframe
 from events.block import Ints
+from events.decision import number_of
 from events.numbers import halves, ids_after, words
 from events.tradebytes import APPROVED, DAY, FILL, MARK, NAN, PLACED, SIGNAL, UNIT, money, text_hash
 
@@ -25,12 +28,54 @@ class StretchWords:
     `ids`: (rows, 16), of the feed's messages on the rows of the stretch's window.
     """
 
+    _loops = True
+
     def __init__(self, stretch: Stretch, ids: NDArray[np.uint8]) -> None:
         self.of, self._ids = stretch, ids
         bot = stretch.bot
         self._names = (bot.name, bot.venue, bot.symbol)
         self._bot, self._account = subjects.bot(bot.name), subjects.account(stretch.account.name)
         self._market = subjects.market(bot.venue, bot.symbol)
+
+    def both(self) -> tuple[Any, Any]:
+        """(bot, account)"""
+        return self._looped() if kernels.is_warm() and self._loops else (self.bot(), self.account())
+
+    def _looped(self) -> tuple[Any, Any]:
+        """As `bot` and `account`, in one compiled pass."""
+        from actors import wordloops
+
+        of, said, legs = self.of, self.of.said, self.of.legs
+        exits = int(np.count_nonzero(legs.exits))
+        entries, answers = len(legs) - exits, len(legs) + len(of.days)
+        bot = np.empty(len(said) * (1 + _HEAD + _SIGNAL), np.int64)
+        size = (len(said) + answers) * (1 + _HEAD) + len(of.days) * _DAY + len(legs) * (_PLACED + _FILL)
+        account = np.empty(size + entries * _APPROVED, np.int64)
+        names, units = self._names, self._units
+        own = np.stack([_hashed(self._bot), _hashed(self._account), _hashed(of.account.name, *names)])
+        days = self._days(of.rows.ts[of.days]), self._equities
+        words = wordloops.stretch_words(
+            (of.rows.ts, of.rows.close, self._ids.view(np.uint64)),
+            (said.rows, said.targets.astype(np.float64), said.confidence, self._reasons()),
+            (legs.signal, legs.exits, legs.row, legs.side),
+            (legs.qty, legs.price, legs.fee, legs.realized, legs.position, legs.average, legs.cash),
+            units, (of.days, *days), self._numbered, (own, self._texts("market", ""), self._texts("", "taker")),
+            bot, account,
+        )  # fmt: skip
+        return bot.view(np.uint8), account[:words].view(np.uint8)
+
+    @property
+    def _units(self) -> Ints:
+        """Of the sums of a fill."""
+        scales = self.of.legs.scales
+        lots, places, digits = (10**one for one in (scales.lots, scales.places, scales.digits))
+        return np.array([lots, places, 10**FEE, digits, lots, places, digits])
+
+    @property
+    def _numbered(self) -> NDArray[np.uint64]:
+        """What ids follow by: of market, bot and account."""
+        numbers = [number_of(one) for one in (self._market, self._bot, self._account)]
+        return np.array([[one >> 64, one & (2**64 - 1)] for one in numbers], np.uint64)
 
     def bot(self) -> bytes:
         """Of each signal one decision."""
@@ -147,15 +192,18 @@ class StretchWords:
         into[:, 6:8] = _money(of.legs.qty[legs], of.legs.scales.lots)
 
     def _text(self, exits: Any, side: Ints, kind: str, liquidity: str) -> Words:
-        """The texts of an order (`kind`) or of a fill (`liquidity`)."""
+        found: Words = self._texts(kind, liquidity)[exits.astype(np.int64), (side > 0).astype(np.int64)]
+        return found
+
+    def _texts(self, kind: str, liquidity: str) -> Words:
+        """The texts of an order (`kind`) or of a fill (`liquidity`), by exits and side."""
         names = (self.of.account.name, *self._names)
         table = np.zeros((2, 2, 2), np.int64)
         for out, role in ((0, "entry"), (1, "exit")):
             for up, sign in ((0, -1), (1, 1)):
                 texts = (SIDES[sign], kind, role) if kind else (SIDES[sign], role, liquidity)
                 table[out, up] = _hashed(*names, *texts)
-        found: Words = table[exits.astype(np.int64), (side > 0).astype(np.int64)]
-        return found
+        return table
 
     def _filled_pieces(self) -> list[tuple[Ints, Words]]:
         """(where in order, words) of the answers to candles, by how many fills there are and whether a day starts."""
@@ -183,17 +231,27 @@ class StretchWords:
             days = np.searchsorted(of.days, rows)
             body = found[:, at : at + _DAY]
             body[:, 0], body[:, 3] = DAY, ts
-            body[:, 1:3] = np.stack([_hashed(of.account.name, day_of(int(one))) for one in ts])
-            body[:, 4:6] = np.array([money(one) for one in self._equities], np.int64).reshape(-1, 2)[days]
+            body[:, 1:3], body[:, 4:6] = self._days(ts), self._equities[days]
             at += _DAY
         for number in range(count):
             self._fill(found[:, at : at + _FILL], first + number, ts)
             at += _FILL
         return found
 
+    def _days(self, ts: Ints) -> Words:
+        """The texts of days that start with bars that close then."""
+        name = self.of.account.name
+        hashes = b"".join([_day_text(name, day) for day in ((ts - 1) // timeframe.DAY).tolist()])
+        return np.frombuffer(hashes, "<i8").reshape(-1, 2)
+
     @cached_property
-    def _equities(self) -> list[Any]:
-        return self.of.day_equities()
+    def _equities(self) -> Words:
+        """As each of `days` starts."""
+        of = self.of
+        found = of.day_sums()
+        if found is not None:
+            return _money(found, of.legs.scales.digits)
+        return np.array([money(one) for one in of.day_equities()], np.int64).reshape(-1, 2)
 
     def _fill(self, into: Words, legs: Ints, ts: Ints) -> None:
         of = self.of.legs
@@ -214,6 +272,11 @@ def _money(column: Ints, decimals: int) -> Words:
     """(rows, 2): as `tradebytes.money`."""
     whole, rest = np.divmod(column, 10**decimals)
     return np.stack([whole, rest * (UNIT // 10**decimals)], axis=1)
+
+
+@lru_cache(maxsize=65_536)
+def _day_text(account: str, day: int) -> bytes:
+    return text_hash(account, day_of((day + 1) * timeframe.DAY))
 
 
 def _hashed(*texts: Any) -> Words:

@@ -19,7 +19,6 @@ from events.fact import Fact
 from events.feed import observed
 from events.market import Trade
 from events.numbers import halves, ids_after, words
-from events.tradebytes import text_hash
 from events.trading import Fill, Signal, TradingDayStarted
 
 
@@ -117,6 +116,8 @@ class _TradeTelling(_Telling):
 class TradeWords(StretchWords):
     """`ids`: (rows, 16), of the feed's messages on the rows of the stretch."""
 
+    _loops = False
+
     def __init__(self, stretch: TradeStretch, ids: NDArray[np.uint8]) -> None:
         super().__init__(stretch, ids)
         self._stretch = stretch
@@ -140,13 +141,8 @@ class TradeWords(StretchWords):
         bars, of_bar = ids_after(self._market, feeds), self._stretch.of_bar
         return np.where(of_bar, bars[0], feeds[0]), np.where(of_bar, bars[1], feeds[1])
 
-    def _filled(self, rows: Ints, first: Ints, count: int, day: bool) -> NDArray[np.int64]:
-        found = super()._filled(rows, first, count, day)
-        if day:
-            name, stamps = self.of.account.name, self.of.rows.ts[rows].tolist()
-            hashes = b"".join([text_hash(name, day_of(ts + 1)) for ts in stamps])
-            found[:, 2 + _HEAD : 4 + _HEAD] = np.frombuffer(hashes, "<i8").reshape(-1, 2)
-        return found
+    def _days(self, ts: Ints) -> NDArray[np.int64]:
+        return super()._days(ts + 1)  # a trade at midnight belongs to the day that begins
 
     def _markets(self, rows: Ints) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
         """The account's fills are caused by the feed's own messages."""

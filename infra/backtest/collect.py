@@ -226,10 +226,9 @@ class Collector:
         if len(legs) and self._marks[key].first is None:
             self._marks[key].first = legs.price[0] / 10.0**legs.scales.places
         if self._digest is not None and stretch.decisions:
-            words = self._words(stretch, small)
-            self._digest.add_many(subjects.bot(stretch.bot.name), words.bot(), len(said))
-            account = subjects.account(stretch.account.name)
-            self._digest.add_many(account, words.account(), stretch.decisions - len(said))
+            bot, account = self._words(stretch, small).both()
+            self._digest.add_many(subjects.bot(stretch.bot.name), bot, len(said))
+            self._digest.add_many(subjects.account(stretch.account.name), account, stretch.decisions - len(said))
 
     def _words(self, stretch: Stretch, small: Stretch) -> StretchWords:
         """With the ids of all rows where other runs want them, too; else of those on which something happened."""

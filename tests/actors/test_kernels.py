@@ -17,7 +17,7 @@ def test_compiled_and_interpreted_agree_to_the_bit(readonly: bool, monkeypatch: 
     x = np.random.default_rng(1).normal(100, 7, 20_000) * 10.0 ** np.random.default_rng(2).integers(-5, 5, 20_000)
     x.flags.writeable = not readonly
     slow, fast = np.empty_like(x), np.empty_like(x)
-    monkeypatch.setattr(kernels._Kernels, "made", ())
+    monkeypatch.setattr(kernels._Kernels, "loops", None)
     monkeypatch.setattr(kernels._Kernels, "passed", 0)
     kernels.ema(x, 0.1, 3.0, slow)
     assert not kernels.is_warm()
@@ -28,7 +28,7 @@ def test_compiled_and_interpreted_agree_to_the_bit(readonly: bool, monkeypatch: 
 
 
 def test_much_work_loads_the_compiled_form(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kernels._Kernels, "made", ())
+    monkeypatch.setattr(kernels._Kernels, "loops", None)
     monkeypatch.setattr(kernels._Kernels, "passed", kernels.ENOUGH)
     one = EMA(3)
     found = one.run(np.arange(10.0))
@@ -50,8 +50,9 @@ def test_steady_candles(spoiled: str, monkeypatch: pytest.MonkeyPatch) -> None:
     elif spoiled:
         getattr(rows, spoiled)[499] = np.nan
     found = []
-    for made in ((), kernels._compiled()):
-        monkeypatch.setattr(kernels._Kernels, "made", made)
+    kernels.warm()
+    for loops in (None, kernels.loops()):
+        monkeypatch.setattr(kernels._Kernels, "loops", loops)
         state = decider.initial()
         state.last, state.close = int(rows.ts[0]) - 60_000_000, 100.0
         found.append(columns._all_plain(decider.rules, state, rows) is not None)
