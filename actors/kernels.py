@@ -30,6 +30,7 @@ class _Kernels:
 def warm() -> None:
     """Loads the compiled forms now: there is much to do."""
     if _Kernels.loops is None:
+        import_module("actors.wordloops")
         _Kernels.loops = import_module("actors.loops")
 
 

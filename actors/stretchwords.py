@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actors import kernels
+from actors.account.plain import Legs
 from actors.account.terms import FEE
 from actors.stretch import SIDES, Stretch, day_of
 from events import subjects, timeframe
@@ -51,25 +52,29 @@ class StretchWords:
         bot = np.empty(len(said) * (1 + _HEAD + _SIGNAL), np.int64)
         size = (len(said) + answers) * (1 + _HEAD) + len(of.days) * _DAY + len(legs) * (_PLACED + _FILL)
         account = np.empty(size + entries * _APPROVED, np.int64)
-        names, units = self._names, self._units
-        own = np.stack([_hashed(self._bot), _hashed(self._account), _hashed(of.account.name, *names)])
-        days = self._days(of.rows.ts[of.days]), self._equities
+        own = [_hashed(self._bot), _hashed(self._account), _hashed(of.account.name, *self._names)]
+        texts = np.concatenate([own, *(self._texts(*one).reshape(4, 2) for one in (("market", ""), ("", "taker")))])
+        sums = np.stack([column for column, _ in self._sums(legs)], axis=1)
+        units = np.array([10**decimals for _, decimals in self._sums(legs)])
         words = wordloops.stretch_words(
-            (of.rows.ts, of.rows.close, self._ids.view(np.uint64)),
-            (said.rows, said.targets.astype(np.float64), said.confidence, self._reasons()),
-            (legs.signal, legs.exits, legs.row, legs.side),
-            (legs.qty, legs.price, legs.fee, legs.realized, legs.position, legs.average, legs.cash),
-            units, (of.days, *days), self._numbered, (own, self._texts("market", ""), self._texts("", "taker")),
-            bot, account,
+            of.rows.ts, of.rows.close, self._ids.view(np.uint64),
+            said.rows, said.targets.astype(np.float64), said.confidence, self._reasons(),
+            legs.signal, legs.exits, legs.row, legs.side, sums,
+            units, 1.0 / units, UNIT // units,
+            of.days, self._days(of.rows.ts[of.days]), self._equities,
+            self._numbered, texts, bot, bot.view(np.float64), account,
         )  # fmt: skip
         return bot.view(np.uint8), account[:words].view(np.uint8)
 
-    @property
-    def _units(self) -> Ints:
-        """Of the sums of a fill."""
-        scales = self.of.legs.scales
-        lots, places, digits = (10**one for one in (scales.lots, scales.places, scales.digits))
-        return np.array([lots, places, 10**FEE, digits, lots, places, digits])
+    @staticmethod
+    def _sums(legs: Legs) -> tuple[tuple[Ints, int], ...]:
+        """Of a fill, in order: columns and their decimals."""
+        scales = legs.scales
+        lots, places, digits = scales.lots, scales.places, scales.digits
+        return (
+            (legs.qty, lots), (legs.price, places), (legs.fee, FEE), (legs.realized, digits),
+            (legs.position, lots), (legs.average, places), (legs.cash, digits),
+        )  # fmt: skip
 
     @property
     def _numbered(self) -> NDArray[np.uint64]:
@@ -255,15 +260,11 @@ class StretchWords:
 
     def _fill(self, into: Words, legs: Ints, ts: Ints) -> None:
         of = self.of.legs
-        exits, side, scales = of.exits[legs], of.side[legs], of.scales
+        exits, side = of.exits[legs], of.side[legs]
         into[:, 0], into[:, 5], into[:, 6] = FILL, 1, ts
         into[:, 1:3] = self._text(exits, side, "", "taker")
         into[:, 3], into[:, 4] = self._orders[of.signal[legs]], self._numbers[legs]
-        sums = (
-            (of.qty, scales.lots), (of.price, scales.places), (of.fee, 8), (of.realized, scales.digits),
-            (of.position, scales.lots), (of.average, scales.places), (of.cash, scales.digits),
-        )  # fmt: skip
-        for place, (column, decimals) in enumerate(sums):
+        for place, (column, decimals) in enumerate(self._sums(of)):
             into[:, 7 + 2 * place : 9 + 2 * place] = _money(column[legs], decimals)
         into[:, 21:23] = 0  # nothing is left open
 

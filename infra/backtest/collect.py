@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from actors import kernels
 from actors.account.money import EXACT, exact
 from actors.lane import Lane
 from actors.plan import AccountPlan, Plan
@@ -68,9 +69,11 @@ class Money:
 
     def curve(self, ts: Ints, marks: Mapping[str, Marks]) -> Curve:
         """One point per element of `ts`, after everything of that time; worked out in pieces to bound memory."""
+        times, cash = np.array(self.ts, np.int64), np.array(self.cash)
+        if kernels.is_warm() and len(self.positions) == 1:
+            return self._traced(ts, times, cash, marks)
         rows = len(ts)
         equity, gross, held = np.empty(rows), np.zeros(rows), np.zeros(rows, np.bool_)
-        times, cash = np.array(self.ts, np.int64), np.array(self.cash)
         moves = np.searchsorted(ts, times)  # rows from which on a fill counts
         held[moves[moves < rows]] = True
         levels = Levels(cash, moves)
@@ -86,6 +89,16 @@ class Money:
                 equity[part] += position
                 gross[part] += np.abs(position, out=position)
         return Curve(self.plan.currency, float(self.plan.cash), ts, _written(equity), gross, held)
+
+    def _traced(self, ts: Ints, times: Ints, cash: Floats, marks: Mapping[str, Marks]) -> Curve:
+        """As `curve`, of fills of one bot, in one compiled pass."""
+        from infra.backtest import loops
+
+        (((_, key), steps),) = self.positions.items()
+        rows = len(ts)
+        equity, gross, held = np.empty(rows), np.empty(rows), np.empty(rows, np.bool_)
+        extremes = loops.trace(times, ts, cash, steps.values, marks[key].at(ts), equity, gross, held)
+        return Curve(self.plan.currency, float(self.plan.cash), ts, _rounded(equity, *extremes), gross, held)
 
     def holdings(self, marks: Mapping[str, Marks]) -> list[Holding]:
         found = []
@@ -106,8 +119,12 @@ def _floats(numbers: Ints, decimals: int) -> Floats:
 
 
 def _written(values: Floats) -> Floats:
+    return _rounded(values, float(values.max(initial=0.0)), float(values.min(initial=0.0)))
+
+
+def _rounded(values: Floats, highest: float, lowest: float) -> Floats:
     """Sums of floats, as the decimals they stand for would be written: 15 digits in all for the largest."""
-    largest = max(float(values.max(initial=0.0)), -float(values.min(initial=0.0)))
+    largest = max(highest, -lowest)
     if 0 < largest < 1e15:
         places = min(12, 14 - int(np.floor(np.log10(largest))))
         for start in range(0, len(values), PIECE):
@@ -215,7 +232,8 @@ class Collector:
             Signal: len(said), RiskApproved: len(legs) - int(legs.exits.sum()), OrderPlaced: len(legs),
             Fill: len(legs), TradingDayStarted: len(stretch.days),
         }  # fmt: skip
-        small = stretch.compact() if stretch.decisions else stretch
+        # What other runs hold anyway need not be made small.
+        small = stretch.compact() if stretch.decisions and self._shared is None else stretch
         for what, count in some.items():
             if count:
                 self._kinds[what] += count

@@ -26,9 +26,14 @@ class Steps:
         self._ts.frombytes(ts.tobytes())
         self._values.frombytes(values.tobytes())
 
+    @property
+    def values(self) -> Floats:
+        """0, and what it changed to each time."""
+        return np.array(self._values)
+
     def over(self, ts: Ints) -> Levels:
         """What it is after everything that happened at each of `ts`, in order."""
-        return Levels(np.array(self._values), np.searchsorted(ts, np.array(self._ts, np.int64)))
+        return Levels(self.values, np.searchsorted(ts, np.array(self._ts, np.int64)))
 
 
 class Levels:
@@ -112,6 +117,8 @@ class Marks:
     def at(self, ts: Ints) -> Floats:
         """The newest close at each time; before the first bar, the price of the first fill."""
         times, closes = self.whole()
+        if times is ts:
+            return closes
         start = int(np.searchsorted(times, ts[0])) if len(ts) else 0
         if np.array_equal(times[start : start + len(ts)], ts):
             return closes[start : start + len(ts)]

@@ -4,10 +4,12 @@ digest of the symbols. A sweep works it out once."""
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 import msgspec
 
+from actors import kernels
 from actors.symbol import SymbolDecider
 from actors.symbol.columns import Judged, judged
 from actors.symbol.state import SymbolState
@@ -28,6 +30,12 @@ class _Window(msgspec.Struct):
     chain: bytes = b""
     after: Any = None
     decisions: int = 0
+
+
+def warm() -> None:
+    """Loads what is compiled, for many runs."""
+    kernels.warm()
+    import_module("infra.backtest.loops")
 
 
 class Shared:

@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 
 from actors import kernels
+from infra.backtest.shared import warm
 from infra.sweep.lines import Keys, Results, as_keys, as_line
 from infra.sweep.study import Outcome, Study, keys
 from infra.sweep.workers import BATCH_MAX, Batch, played
@@ -37,7 +38,7 @@ def run(study: Study, results: Results, jobs: int, tally: Tally, tell: Callable[
     tally.keys, tally.reused = pending.keys, pending.reused
     tally.done = tally.reused
     if pending.rows > kernels.ENOUGH:
-        kernels.warm()  # once for all processes
+        warm()  # once for all processes
     began = told = time.perf_counter()
     outcomes = played(study, pending.batches(jobs), jobs)
     try:

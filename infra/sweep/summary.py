@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from actors import kernels
 from actors.account.plain import Legs
 from actors.stretch import Stretch
 from events.block import Floats
@@ -106,6 +107,10 @@ def max_drawdown(curve: Curve) -> float | None:
     equity, rows = curve.equity, len(curve)
     if not rows or curve.start <= 0:
         return 0.0 if rows else None
+    if kernels.is_warm():
+        from infra.backtest import loops
+
+        return float(loops.fall(equity, curve.start)) - 1
     whole = rows - rows % _BLOCK
     blocks, rest = equity[:whole].reshape(-1, _BLOCK), equity[whole:]
     high = np.concatenate((blocks.max(axis=1), [rest.max()] if len(rest) else []))

@@ -26,6 +26,7 @@ from actors.plan import AccountPlan, BotPlan, Fees, FillModel, Plan, Sizing  # n
 from infra.backtest import data, tickfiles  # noqa: E402
 from infra.backtest.engine import backtest, play  # noqa: E402
 from infra.backtest.result import Result  # noqa: E402
+from infra.backtest.shared import warm  # noqa: E402
 from infra.backtest.ticks import play_trades  # noqa: E402
 from infra.sweep.grid import Grid, axis  # noqa: E402
 from infra.sweep.periods import Period  # noqa: E402
@@ -82,7 +83,7 @@ def swept(file: data.MarketFile, digest: bool) -> dict[str, Any]:
     grid = Grid([axis("fast=5..14"), axis("slow=20..38:2")])
     study = Study((Slice(Dataset(plan([file]), (file,)), Period()),), grid, digest=digest)
     if file.rows * len(grid.kept) > kernels.ENOUGH:
-        kernels.warm()  # as `tape sweep` does
+        warm()  # as `tape sweep` does
     player, digests, found = Player(study), blake2b(digest_size=16), {"rows": 0, "trades": 0, "pnl": 0.0}
     for number in grid.kept.tolist():
         run = player(0, number)
