@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from datetime import date
 from decimal import Decimal, localcontext
+from functools import cached_property
 from typing import Any, TypeVar
 
 import msgspec
@@ -56,7 +57,7 @@ class Said(msgspec.Struct, frozen=True):
 F = TypeVar("F", bound=Fact)
 
 
-class Stretch(msgspec.Struct, frozen=True):
+class Stretch(msgspec.Struct, frozen=True, dict=True):
     """Rows `first` to `end` - 1 of a window, all of them plain. `seq` is the last place on the tape before them.
 
     `days`: rows on which a UTC day starts. `legs.signal` counts in `said`.
@@ -171,6 +172,11 @@ class Stretch(msgspec.Struct, frozen=True):
         )
 
     @property
+    def touched(self) -> Ints:
+        """Rows on which something happened, in order."""
+        return united(self.said.rows, self.legs.row, self.days)
+
+    @cached_property
     def answers(self) -> Ints:
         """Rows that the account answers to, in order."""
         return united(self.legs.row, self.days)

@@ -22,7 +22,7 @@ from events.numbers import halves, ids_after, words
 from events.trading import Fill, Signal, TradingDayStarted
 
 
-class TradeStretch(Stretch, frozen=True):
+class TradeStretch(Stretch, frozen=True, dict=True):
     """`rows` are trades, each a bar of its own price whose count is its row in the window.
 
     By signal: `prices`, the close of the bar or the price of the trade that it was made of, and `of_bar`, which of the

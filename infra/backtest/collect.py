@@ -97,8 +97,8 @@ class Money:
         (((_, key), steps),) = self.positions.items()
         rows = len(ts)
         equity, gross, held = np.empty(rows), np.empty(rows), np.empty(rows, np.bool_)
-        extremes = loops.trace(times, ts, cash, steps.values, marks[key].at(ts), equity, gross, held)
-        return Curve(self.plan.currency, float(self.plan.cash), ts, _rounded(equity, *extremes), gross, held)
+        loops.trace(times, ts, cash, steps.values, marks[key].at(ts), equity, gross, held)
+        return Curve(self.plan.currency, float(self.plan.cash), ts, _written(equity), gross, held)
 
     def holdings(self, marks: Mapping[str, Marks]) -> list[Holding]:
         found = []
@@ -119,12 +119,7 @@ def _floats(numbers: Ints, decimals: int) -> Floats:
 
 
 def _written(values: Floats) -> Floats:
-    return _rounded(values, float(values.max(initial=0.0)), float(values.min(initial=0.0)))
-
-
-def _rounded(values: Floats, highest: float, lowest: float) -> Floats:
-    """Sums of floats, as the decimals they stand for would be written: 15 digits in all for the largest."""
-    largest = max(highest, -lowest)
+    largest = max(float(values.max(initial=0.0)), -float(values.min(initial=0.0)))
     if 0 < largest < 1e15:
         places = min(12, 14 - int(np.floor(np.log10(largest))))
         for start in range(0, len(values), PIECE):
@@ -253,7 +248,7 @@ class Collector:
         bot = stretch.bot
         names = (subjects.feed(bot.venue, bot.symbol), bot.venue, bot.symbol, stretch.timeframe)
         if self._shared is not None:
-            return StretchWords(stretch, self._shared.ids(*names, stretch.rows))
+            return StretchWords(stretch, self._shared.ids(*names, stretch.rows, stretch.touched))
         return StretchWords(small, feed_ids(*names, small.rows))
 
     def passed(self, lane: Lane) -> None:

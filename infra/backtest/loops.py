@@ -11,15 +11,12 @@ from actors.loops import FLOATS, INTS, OUT_FLAGS, OUT_FLOATS
 
 
 @compiled(*[INTS] * 2, *[FLOATS] * 3, *[OUT_FLOATS] * 2, OUT_FLAGS)
-def trace(
-    times: Any, ts: Any, cash: Any, positions: Any, close: Any, equity: Any, gross: Any, held: Any
-) -> tuple[float, float]:
-    """Fills `equity`, `gross` and `held` of `result.Curve`; (highest, lowest equity, or 0).
+def trace(times: Any, ts: Any, cash: Any, positions: Any, close: Any, equity: Any, gross: Any, held: Any) -> None:
+    """Fills `equity`, `gross` and `held` of `result.Curve`.
 
     `times` of fills; `cash` and `positions` before the first and after each. `close` at each of `ts`.
     """
     rows, fills, fill, row = len(ts), len(times), 0, 0
-    highest, lowest = 0.0, 0.0
     while row < rows:
         happened = False
         while fill < fills and times[fill] <= ts[row]:
@@ -35,22 +32,22 @@ def trace(
         for at in range(row, stop):
             value = position * close[at]
             gross[at] = abs(value)
-            value += money
-            equity[at] = value
+            equity[at] = money + value
             held[at] = position != 0.0
-            highest, lowest = max(highest, value), min(lowest, value)
         held[row] |= happened
         row = stop
-    return highest, lowest
 
 
 @compiled(FLOATS, types.float64)
 def fall(equity: Any, start: Any) -> float:
     """The lowest quotient of an equity and the highest before it, `start` among these; 1 where it never falls."""
     peak, lowest = start, 1.0
+    near = peak * (1.0 + 1e-9)  # what is above is no new low: a division is dear
     for value in equity:
         if value > peak:
             peak = value
-        elif value < (lowest + 1e-9) * peak:  # a division is dear
+            near = peak * (lowest + 1e-9)
+        elif value < near:
             lowest = min(lowest, value / peak)
+            near = peak * (lowest + 1e-9)
     return lowest

@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from actors import kernels
 from actors.symbol import SymbolDecider
@@ -27,6 +28,7 @@ class _Window(msgspec.Struct):
     before: tuple[Any, ...] | None = None
     judged: Judged | None = None
     ids: Bytes | None = None
+    known: Any = None
     chain: bytes = b""
     after: Any = None
     decisions: int = 0
@@ -56,10 +58,15 @@ class Shared:
             window.before, window.judged = before, judged(decider, state, rows)
         return window.judged
 
-    def ids(self, feed: str, venue: str, symbol: str, timeframe: str, rows: Columns) -> Bytes:
+    def ids(self, feed: str, venue: str, symbol: str, timeframe: str, rows: Columns, some: Ints) -> Bytes:
+        """(rows, 16), of which those of `some` rows are right."""
         window = self._of(rows)
         if window.ids is None:
-            window.ids = feed_ids(feed, venue, symbol, timeframe, rows)
+            window.ids, window.known = np.empty((len(rows), 16), np.uint8), np.zeros(len(rows), np.bool_)
+        fresh = some[~window.known[some]]
+        if len(fresh):
+            window.ids[fresh] = feed_ids(feed, venue, symbol, timeframe, rows[fresh])
+            window.known[fresh] = True
         return window.ids
 
     def known(self, digest: Digest, actor: str, rows: Columns) -> bool:
