@@ -57,7 +57,7 @@ class StretchWords:
         sums = np.stack([column for column, _ in self._sums(legs)], axis=1)
         units = np.array([10**decimals for _, decimals in self._sums(legs)])
         words = wordloops.stretch_words(
-            of.rows.ts, of.rows.close, self._ids.view(np.uint64),
+            np.ascontiguousarray(of.rows.ts), np.ascontiguousarray(of.rows.close), self._ids.view(np.uint64),
             said.rows, said.targets.astype(np.float64), said.confidence, self._reasons(),
             legs.signal, legs.exits, legs.row, legs.side, sums,
             units, 1.0 / units, UNIT // units,

@@ -118,6 +118,8 @@ def _certain(terms: Terms, start: Start, legs: Legs, rows: Columns, signals: Int
     """How many signals, from the first on, certainly meet no limit."""
     if not len(legs):
         return len(signals)
+    if _far(terms, start, legs, rows, signals):
+        return len(signals)
     scales = legs.scales
     money = legs.cash / 10.0**scales.digits
     before = np.concatenate(([float(start.cash)], money[:-1]))
@@ -137,6 +139,21 @@ def _certain(terms: Terms, start: Start, legs: Legs, rows: Columns, signals: Int
         taken = np.where(first, qty, qty + np.concatenate(([0.0], qty[:-1])))
         fine &= taken * SAFE <= rows.volume[legs.row] * float(terms.participation) - float(terms.lot)
     return len(signals) if fine.all() else int(legs.signal[int(fine.argmin())])
+
+
+def _far(terms: Terms, start: Start, legs: Legs, rows: Columns, signals: Ints) -> bool:
+    """Whether what is held long, and nothing else is, never comes near a limit, even if all extremes met."""
+    if terms.participation is not None or start.side < 0 or (legs.side > 0).sum() != len(legs) - legs.exits.sum():
+        return False
+    scales, closes = legs.scales, rows.close[signals]
+    units, highest = 10.0**scales.digits, float(legs.price.max()) / 10.0**scales.places
+    least, most = float(legs.qty.min()) / 10.0**scales.lots, float(legs.qty.max()) / 10.0**scales.lots
+    low, high = min(float(start.cash), float(legs.cash.min()) / units), float(legs.cash.max()) / units
+    # No entry finds less cash than the least of all, and none turns a position round.
+    need = (most + float(terms.lot)) * max(highest, float(closes.max())) * (1 + max(float(terms.taker), 0.0))
+    fine = low > 0 and need * SAFE + 1e-6 <= low and least > 0
+    fine = fine and least * float(closes.min()) >= float(terms.notional_min) * SAFE
+    return fine and high < scales.most and most * highest < scales.notional
 
 
 def money_after(terms: Terms, start: Start, legs: Legs, opens: Floats) -> Start:
