@@ -74,6 +74,42 @@ def _text(into: Any, at: Any, kind: Any, texts: Any, text: Any) -> Any:
     into[at], into[at + 1], into[at + 2] = kind, texts[text, 0], texts[text, 1]
 
 
+@compiled()
+def _amounts(into: Any, at: Any, sums: Any, leg: Any, units: Any, inverses: Any, spares: Any) -> Any:
+    """Of a fill; nothing is left open."""
+    for place in range(7):
+        _money(sums[leg, place], units[place], inverses[place], spares[place], into, at + 2 * place)
+    into[at + 14], into[at + 15] = 0, 0
+
+
+@compiled()
+def _wish(into: Any, at: Any, target: Any, price: Any, confidence: Any) -> Any:
+    into[at], into[at + 1] = target, price
+    for level in range(2, 7):
+        into[at + level] = np.nan
+    into[at + 7] = confidence
+
+
+@compiled()
+def _approved(
+    into: Any, at: Any, texts: Any, stamp: Any, high: Any, low: Any, qty: Any, unit: Any, inverse: Any, spare: Any
+) -> Any:
+    _text(into, at, APPROVED, texts, 2)
+    into[at + 3], into[at + 4], into[at + 5] = stamp, _turned(high), _turned(low)
+    _money(qty, unit, inverse, spare, into, at + 6)
+
+
+@compiled()
+def _ordered(
+    into: Any, at: Any, texts: Any, text: Any, prefix: Any, number: Any, stamp: Any, exit: Any,
+    qty: Any, unit: Any, inverse: Any, spare: Any,
+) -> Any:  # fmt: skip
+    _text(into, at, PLACED, texts, text)
+    into[at + 3], into[at + 4], into[at + 5] = prefix, number, stamp
+    _money(qty, unit, inverse, spare, into, at + 6)
+    into[at + 8] = exit
+
+
 @compiled(
     *[INTS, FLOATS, _IDS],
     *[INTS, FLOATS, FLOATS, _TABLE],
@@ -84,13 +120,10 @@ def _text(into: Any, at: Any, kind: Any, texts: Any, text: Any) -> Any:
     *[OUT_INTS, OUT_FLOATS, OUT_INTS],
 )
 def stretch_words(
-    ts: Any, close: Any, ids: Any,
-    said: Any, targets: Any, confidence: Any, reasons: Any,
+    ts: Any, close: Any, ids: Any, said: Any, targets: Any, confidence: Any, reasons: Any,
     signal: Any, exits: Any, filled: Any, sides: Any, sums: Any,
-    units: Any, inverses: Any, spares: Any,
-    days: Any, day_texts: Any, equities: Any,
-    numbers: Any, texts: Any,
-    bot: Any, bot_numbers: Any, account: Any,
+    units: Any, inverses: Any, spares: Any, days: Any, day_texts: Any, equities: Any,
+    numbers: Any, texts: Any, bot: Any, bot_numbers: Any, account: Any,
 ) -> Any:  # fmt: skip
     """Fills `bot` (which `bot_numbers` is as floats) and `account`; how many words of the latter.
 
@@ -118,38 +151,27 @@ def stretch_words(
             facts, number = facts + 1, number + 1
             _text(account, at, FILL, texts, 7 + 2 * exits[leg] + (sides[leg] > 0))
             account[at + 3], account[at + 4], account[at + 5], account[at + 6] = prefix, number, 1, ts[row]
-            for place in range(7):
-                value = sums[leg, place]
-                _money(value, units[place], inverses[place], spares[place], account, at + 7 + 2 * place)
-            account[at + 21], account[at + 22] = 0, 0  # nothing is left open
+            _amounts(account, at + 7, sums, leg, units, inverses, spares)
             at, leg = at + _FILL, leg + 1
         if facts:
             _head(account, begin, at, facts, texts, 1, high, low, ts[row])
         if s < len(said) and said[s] == row:
             start = s * (_HEAD + _SIGNAL)
             _head(bot, start, start + _HEAD + _SIGNAL, 1, texts, 0, high, low, ts[row])
-            start += _HEAD
-            _text(bot, start, SIGNAL, reasons, s)
-            bot[start + 3] = ts[row]
-            bot_numbers[start + 4], bot_numbers[start + 5] = targets[s], close[row]
-            bot_numbers[start + 6 : start + 11] = np.nan
-            bot_numbers[start + 11] = confidence[s]
+            _text(bot, start + _HEAD, SIGNAL, reasons, s)
+            bot[start + _HEAD + 3] = ts[row]
+            _wish(bot_numbers, start + _HEAD + 4, targets[s], close[row], confidence[s])
             high, low = _after(high, low, numbers[1, 0], numbers[1, 1])
             prefix = _turned(_after(high, low, numbers[2, 0], numbers[2, 1])[0])
             begin, facts, number = at, 0, 0
             at += _HEAD
             while order < len(filled) and signal[order] == s:
                 number += 1
-                value = sums[order, 0]
-                if not exits[order]:
-                    _text(account, at, APPROVED, texts, 2)
-                    account[at + 3], account[at + 4], account[at + 5] = ts[row], _turned(high), _turned(low)
-                    _money(value, units[0], inverses[0], spares[0], account, at + 6)
+                qty, exit, text = sums[order, 0], exits[order], 3 + 2 * exits[order] + (sides[order] > 0)
+                if not exit:
+                    _approved(account, at, texts, ts[row], high, low, qty, units[0], inverses[0], spares[0])
                     at, facts = at + _APPROVED, facts + 1
-                _text(account, at, PLACED, texts, 3 + 2 * exits[order] + (sides[order] > 0))
-                account[at + 3], account[at + 4], account[at + 5] = prefix, number, ts[row]
-                _money(value, units[0], inverses[0], spares[0], account, at + 6)
-                account[at + 8] = exits[order]
+                _ordered(account, at, texts, text, prefix, number, ts[row], exit, qty, units[0], inverses[0], spares[0])
                 at, order, facts = at + _PLACED, order + 1, facts + 1
             _head(account, begin, at, facts, texts, 1, high, low, ts[row])
             s += 1
