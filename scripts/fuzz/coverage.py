@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 
-OURS = ["events", "infra", "actors", "scripts.fuzz"]
+OURS = ["events", "infra", "actors", "projections", "scripts.fuzz"]
 
 
 def main() -> None:

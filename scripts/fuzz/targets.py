@@ -15,8 +15,10 @@ from events.decision import Recorded
 from events.tape import TapeDamaged
 from infra.config import ConfigError, load
 from infra.importers import ImportError_, read
+from infra.tapes.client import Delivery, _Stream
 from infra.tapes.reader import epoch_of
 from infra.tapes.records import SEGMENT_MARK, Torn, records
+from projections.plain import check
 
 NOW = 1_780_000_000_000_000
 _codec = Codec()
@@ -89,6 +91,18 @@ def addresses(data: bytes) -> None:
     assert 0 <= epoch_of(b"NATS/1.0\r\n" + data) < 2**63
 
 
+def deliveries(data: bytes) -> None:
+    """Whatever a stranger calls his subject, his message comes through, and the next one too."""
+    subject = data.translate(None, b" \t\r\n") or b"x"
+    seen: list[Delivery] = []
+    _Stream(None, {1: seen.append}).take(b"MSG " + subject + b" 1 r 2\r\nhi\r\nMSG y 1 0\r\n\r\n")
+    assert [one.data for one in seen] == [b"hi", b""]
+    actor, kind = subjects.split(seen[0].subject)
+    subjects.matches("feed.*.>", actor, kind)
+    check(_codec.decode_or_unreadable(seen[0].subject, b"?").facts[0])
+
+
 TARGETS: dict[str, Callable[[bytes], None]] = {
     "codec": codec, "fact": fact, "framing": framing, "importers": importers, "config": config, "addresses": addresses,
+    "deliveries": deliveries,
 }  # fmt: skip
