@@ -1,6 +1,8 @@
 """What an import returns: columns, a report that hides nothing, and the rows that were refused."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
@@ -28,6 +30,17 @@ REJECTS_MAX = 100_000
 
 class ImportError_(Exception):
     """A file that cannot be imported: one sentence saying what is wrong, where, and what to do."""
+
+
+@contextmanager
+def about(path: Path) -> Iterator[None]:
+    """Whoever reads many files at once has to know which one an error is about."""
+    try:
+        yield
+    except ImportError_ as error:
+        if str(path) in str(error) or path.name in str(error):
+            raise
+        raise ImportError_(f"{path}: {error}") from error
 
 
 class TradeColumns(msgspec.Struct, frozen=True):

@@ -13,7 +13,7 @@ from events.block import Columns
 from infra.importers import arrow
 from infra.importers.csvtable import CsvSpec, load_csv
 from infra.importers.generic import funding_in_disguise
-from infra.importers.model import Imported, ImportError_, ImportReport, Options, Reject, Rows, Shape
+from infra.importers.model import Imported, ImportError_, ImportReport, Options, Reject, Rows, Shape, about
 from infra.importers.pipeline import finish
 from infra.importers.reader import options_of, recognise
 from infra.importers.recipe import Recipe
@@ -37,6 +37,10 @@ class Parts:
         self.rejects: list[Reject] = []
 
     def __iter__(self) -> Iterator[Columns]:
+        with about(self.path):
+            yield from self._in_order()
+
+    def _in_order(self) -> Iterator[Columns]:
         last: int | None = None
         for found in self._imported():
             data = found.data

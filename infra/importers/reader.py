@@ -21,7 +21,7 @@ from infra.importers import (
     lean,
     metatrader,
 )
-from infra.importers.model import Imported, ImportError_, Options
+from infra.importers.model import Imported, ImportError_, Options, about
 from infra.importers.pipeline import finish
 from infra.importers.recipe import Format, Recipe
 from infra.importers.source import Source, open_source
@@ -79,7 +79,7 @@ def read(
     generic.funding_in_disguise(where.name)
     source = open_source(where, bytes_max)
     # NaN and huge numbers are what the checks are there to find: no warnings about comparing them.
-    with np.errstate(invalid="ignore", over="ignore"):
+    with about(where), np.errstate(invalid="ignore", over="ignore"):
         name, recipe = recognise(source, format, options)
         rows = recipe.load(source)
         return finish(where, name, rows, recipe.shape, options)

@@ -4,11 +4,12 @@ import io
 import tracemalloc
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from infra.importers import Columns, ImportError_, csvtable, read
+from infra.importers import Columns, ImportError_, csvtable, read, read_parts
 from tests.infra.importing import NOW, binance, ccxt, gz, text_of, zipped
 
 T = 1_704_067_200_000
@@ -244,3 +245,11 @@ def test_trades_with_ids_are_told_apart_and_those_without_all_kept(tmp_path: Pat
     assert [r.reason for r in report.rejects] == ["conflicting_duplicate", "zero_quantity"]
     same = read(put(tmp_path, b"1704067200,1.5,2.0\n" * 3, "XBTUSD.csv"), now=NOW)
     assert (same.report.format, same.report.accepted, same.report.duplicates) == ("kraken-trades", 3, 0)
+
+
+@pytest.mark.parametrize("take", [read, lambda path, **stated: list(read_parts(path, **stated))])
+def test_stamps_that_may_mean_two_days_are_an_error_that_names_the_file(tmp_path: Path, take: Any) -> None:
+    rows = [f"0{day}/01/2024 00:00,1,2,0.5,1,3" for day in range(1, 6)]
+    path = put(tmp_path, text_of(["time,open,high,low,close,volume", *rows]), "x-1d.csv")
+    with pytest.raises(ImportError_, match=r"x-1d\.csv: Stamps such as '01/01/2024' may be day first or month first"):
+        take(path, now=NOW)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from events.codec import Codec
 from scripts.fuzz.__main__ import fuzzed
+from scripts.fuzz.files import run
 from scripts.fuzz.mutants import Mutator
 from scripts.fuzz.report import as_json, sentences
 
@@ -42,3 +43,10 @@ def test_mutants_follow_from_the_seed_and_are_of_every_kind() -> None:
     codec = Codec()
     for _, body in first:
         codec.decode_or_unreadable("main.feed.x.y", body)
+
+
+def test_a_damaged_file_is_read_soundly_or_refused_in_a_sentence_that_names_it() -> None:
+    found = run(300, seed=3)
+    assert not found.wrong
+    assert min(found.outcomes["market file refused"], found.outcomes["configuration refused"]) > 30
+    assert found.outcomes["market file candles read, stored by pieces"] > 30
