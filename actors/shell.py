@@ -356,9 +356,14 @@ class Worker:
         self._connect = connect
         self._keep = keep
         self._host: Host | None = None
+        self._running: asyncio.Task[Any] | None = None
 
     async def run(self, without: Collection[str] = ()) -> None:
         """Returns only by an exception; the supervisor logs it, backs off and calls again, `without` who has halted."""
+        former, self._running = self._running, asyncio.current_task()
+        while former is not None and not former.done():  # a call that Ray has called lost may be at work all the same
+            former.cancel()
+            await asyncio.wait((former,), timeout=0.2)
         deciders = [decider for decider in self._make() if decider.actor not in without]
         if not deciders:
             await asyncio.Event().wait()
@@ -377,12 +382,8 @@ class Worker:
 
         It may be asked in a thread of its own, and then answers while a strategy keeps the others waiting.
         """
-        host = self._host
-        if host is None:
-            return {"at": 0, "decided": 0, "pid": os.getpid(), "moved": 0, "reacting": ""}
-        return {
-            "at": host.at, "decided": host.decided, "pid": os.getpid(), "moved": host.moved, "reacting": host.reacting,
-        }  # fmt: skip
+        host, said = self._host, {"at": 0, "decided": 0, "pid": os.getpid(), "moved": 0, "reacting": ""}
+        return said if host is None else {name: getattr(host, name, value) for name, value in said.items()}
 
     async def save(self) -> None:
         """Snapshots of all its actors. Nothing where it is not at work."""

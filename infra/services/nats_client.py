@@ -10,7 +10,7 @@ from nats.errors import NoServersError
 from nats.js.errors import Error as JetStreamError
 
 from events.tape import TapeError
-from infra.services.settings import ServiceError
+from infra.services.settings import ServiceAway, ServiceError
 from infra.tapes.access import NOBODY, Access, encrypted, shown
 from infra.tapes.client import TapeClient
 
@@ -41,7 +41,8 @@ async def check_external(urls: list[str], access: Access = NOBODY) -> None:
         raise ServiceError(f"{error}.") from None
     except (TimeoutError, NatsError, OSError, ValueError) as error:
         reason = str(error) or type(error).__name__
-        raise ServiceError(f"No NATS server answers at {where}: {reason}.") from None
+        away = isinstance(error, TimeoutError | ConnectionError | NoServersError)
+        raise (ServiceAway if away else ServiceError)(f"No NATS server answers at {where}: {reason}.") from None
     try:
         check_version(str(client.connected_server_version), f"at {where}")
         await client.jetstream(prefix=access.api, timeout=5).account_info()

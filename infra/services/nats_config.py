@@ -50,21 +50,28 @@ jetstream {{
 }}
 """
         if self.certificate is not None:
-            cert, key = json.dumps(self.certificate.cert), json.dumps(self.certificate.key)
-            text += f"tls {{ cert_file: {cert}, key_file: {key} }}\n"
+            text += f"tls {{ {self._certified(self.certificate)} }}\n"
         if self.roles:
             text += f"include ./{ACCOUNTS}\n"
-        if self.routes is None:
-            return text
-        member = f"route:{self.routes.password}"
-        routes = ", ".join(f'"nats://{member}@127.0.0.1:{port}"' for port in self.routes.ports)
-        return f"""{text}cluster {{
+        return text if self.routes is None else f"{text}{self._cluster(self.routes)}"
+
+    def _cluster(self, member: Routes) -> str:
+        """Who joins must have the password and, where there are certificates, one of the data folder's authority."""
+        routes = ", ".join(f'"nats://route:{member.password}@127.0.0.1:{port}"' for port in member.ports)
+        text = f"""cluster {{
   name: "tickertape"
-  listen: "127.0.0.1:{self.routes.port}"
-  authorization {{ user: "route", password: "{self.routes.password}" }}
+  listen: "127.0.0.1:{member.port}"
+  authorization {{ user: "route", password: "{member.password}" }}
   routes: [{routes}]
-}}
 """
+        if self.certificate is not None:
+            ca = json.dumps(self.certificate.ca)
+            text += f"  tls {{ {self._certified(self.certificate)}, ca_file: {ca}, verify: true }}\n"
+        return f"{text}}}\n"
+
+    @staticmethod
+    def _certified(by: Certificate) -> str:
+        return f"cert_file: {json.dumps(by.cert)}, key_file: {json.dumps(by.key)}"
 
 
 def write_config(path: Path, text: str) -> None:

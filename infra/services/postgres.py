@@ -20,7 +20,7 @@ from psycopg.conninfo import make_conninfo
 
 from infra.services import process
 from infra.services.process import Account
-from infra.services.settings import ServiceError, check_postgres_setting
+from infra.services.settings import ServiceAway, ServiceError, check_postgres_setting
 
 MIN_VERSION = 15
 # A fast shutdown writes a checkpoint; on a slow disk with much dirty memory that takes its time.
@@ -71,7 +71,7 @@ async def check_external(dsn: str) -> None:
         connection = await psycopg.AsyncConnection.connect(dsn, connect_timeout=5)
     except psycopg.Error as error:
         reason = str(error).strip().splitlines()
-        raise ServiceError(f"PostgreSQL does not answer at postgres_dsn: {' '.join(reason)}") from None
+        raise ServiceAway(f"PostgreSQL does not answer at postgres_dsn: {' '.join(reason)}") from None
     async with connection:
         _check_version(connection.info.server_version // 10_000, f"at {connection.info.host or 'postgres_dsn'}")
 

@@ -23,6 +23,10 @@ class ServiceError(Exception):
     """A service cannot be used; the message is one sentence that says why and what to do."""
 
 
+class ServiceAway(ServiceError):
+    """A service of somebody else's does not answer; it may later."""
+
+
 class ServiceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How the NATS server and PostgreSQL are provided.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import threading
 import zlib
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -36,6 +37,8 @@ WATCHED: dict[str, Any] = {"concurrency_groups": {"watch": 1}}
 """A thread for whoever asks how a process is: it answers while a strategy keeps the loop busy."""
 
 LOST_POLL_S = 0.2  # a look takes microseconds
+STOP_S = 20.0  # it ends within two; on a busy machine within ten
+ASK_S = 2.0  # a question to gcs_server, a third of a millisecond
 
 SAME_POISON_MAX = 3  # a poison fact is the same after a restart; three times rules out a process gone wrong
 
@@ -66,7 +69,7 @@ def start(dashboard: bool, port: int = 8265) -> str:
         os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
     # No event passes through Ray's object store, and our actors ask for no CPU: the numbers only keep Ray from
     # taking a third of the memory and from warning of more processes than cores.
-    own: dict[str, Any] = {} if shared else {"object_store_memory": 100_000_000, "num_cpus": 64}
+    own: dict[str, Any] = {"object_store_memory": 100_000_000, "num_cpus": 64, "_node_ip_address": "127.0.0.1"}
     begin = partial(
         ray.init,
         address=shared or "local",
@@ -76,9 +79,8 @@ def start(dashboard: bool, port: int = 8265) -> str:
         dashboard_port=port,
         log_to_driver=False,
         logging_level=logging.ERROR,
-        _node_ip_address="127.0.0.1",
         configure_logging=False,
-        **own,
+        **({} if shared else own),
     )
     with _no_chatter():
         context = begin() if shared else _begun(begin)
@@ -121,7 +123,22 @@ def _no_chatter() -> Iterator[None]:
 
 
 def stop() -> None:
-    ray.shutdown()
+    """Also where its raylet hangs, which Ray would wait for without end."""
+    hung = threading.Timer(STOP_S, _end_raylet)
+    hung.start()
+    try:
+        ray.shutdown()
+    finally:
+        hung.cancel()
+
+
+def _end_raylet() -> None:
+    """With SIGKILL, as a stopped process needs; the processes that it has started end with it."""
+    from ray._private import worker
+
+    node: Any = worker._global_node
+    for one in node.all_processes.get("raylet", ()) if node is not None else ():
+        one.process.kill()
 
 
 def lost() -> list[str]:
@@ -136,9 +153,32 @@ def lost() -> list[str]:
     return [kind for kind, _ in node.dead_processes()] if node is not None else []
 
 
+def called_dead() -> bool:
+    """Whether Ray takes this machine's own node for dead, whose raylet stands still: it starts no process again then,
+    and those that it has started go on all the same."""
+    from ray._private import worker
+
+    untyped: Any = worker
+    node = untyped._global_node
+    if node is None or not node.all_processes:
+        return False
+    try:
+        (alive,) = untyped.global_worker.gcs_client.check_alive([ray.NodeID.from_hex(node.node_id)], timeout=ASK_S)
+    except (RayError, AttributeError):  # it does not answer, which says nothing of the node
+        return False
+    return not alive
+
+
 async def until_lost() -> None:
     """Raises RayLost when it comes to that."""
-    while not (ended := lost()):  # noqa: ASYNC110 - Ray tells nobody
+    loop = asyncio.get_running_loop()
+    asked = loop.time()
+    while not (ended := lost()):
+        if loop.time() - asked > ASK_S:
+            if await asyncio.to_thread(called_dead):
+                _end_raylet()
+                raise RayLost("Ray takes its only node for dead")
+            asked = loop.time()
         await asyncio.sleep(LOST_POLL_S)
     raise RayLost(f"Ray has lost its {' and '.join(ended)}")
 

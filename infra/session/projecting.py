@@ -27,9 +27,13 @@ class ProjectorWorker:
         self._url, self._tape, self._replicas, self._dsn, self._access = url, tape, replicas, dsn, access
         self._epoch = epoch
         self._projector: Projector | None = None
+        self._running: asyncio.Task[Any] | None = None
 
     async def run(self) -> None:
         """Returns only by an exception. A database that is away is none: it is waited for."""
+        former, self._running = self._running, asyncio.current_task()
+        if former is not None:
+            await ended(former)  # Ray had called it lost
         os.setpriority(os.PRIO_PROCESS, 0, NICENESS)
         tape = await JetStreamTape.connect(
             self._url, self._tape, replicas=self._replicas, create=False, access=self._access

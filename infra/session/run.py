@@ -22,18 +22,17 @@ from events.control import ActorHalted, ActorStalled, StopSession
 from events.tape import HistoryLost, LostRace, TapeError
 from infra.config import Config
 from infra.services.discovery import Endpoints
-from infra.services.embedded import embedded
 from infra.session import cluster, notify, placement
-from infra.session.lease import Lease, Patience, acquire
+from infra.session.lease import Lease
 from infra.session.lockstep import Conductor
 from infra.session.losses import record_loss
 from infra.session.market import Stamped, unstamped
-from infra.session.opening import SessionError, connect_worker, opened, record_plan, sole_session
+from infra.session.opening import SessionError, connect_worker, opened, sole_session
 from infra.session.player import Feeds, Player, after, begun, newest
 from infra.session.projecting import spawn_projector
 from infra.session.quickstart import NotStarted, start_dashboard
 from infra.session.snapshots import keeping
-from infra.session.starting import RayStart, alone
+from infra.session.starting import RayStart, alone, claimed
 from infra.session.stopping import resume
 from infra.session.tasks import ended, finished
 from infra.session.watch import Limits, Process, Watch
@@ -359,14 +358,7 @@ async def session(
                 ray.start()
             if standby:
                 await alone(held, data_dir, config.tape, say)
-            async with (
-                embedded(data_dir, config.services, config.tape) as endpoints,
-                opened(config, endpoints, "session", create=True) as tape,
-                opened(config, endpoints, "feed") as feeds,
-            ):
-                await record_plan(tape, plan, time.time_ns() // 1000)
-                patience = Patience(config.session.silent_s, config.session.gone_s)
-                lease = await acquire(tape, tape.client, standby=standby, say=say, patience=patience)
+            async with claimed(config, plan, standby=standby, say=say) as (endpoints, tape, feeds, lease):
                 async with opened(config, endpoints, "operator") as commands:
                     await resume(commands, plan.symbols)
                 # Before Ray is there, which takes seconds: who asks for an end meanwhile is heard.

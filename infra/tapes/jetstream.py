@@ -119,10 +119,10 @@ class JetStreamTape:
         self._known[actor] = Known(decision.key, epoch, seq, self._bus.reconnects)
         return seq
 
-    async def _check(self, actor: str, known: Known) -> None:
-        """After the connection was lost, what is known must still be on the tape. Raises HistoryLost."""
+    async def _check(self, actor: str, known: Known, *, again: bool = False) -> None:
+        """After the connection or a race was lost, what is known must still be on the tape. Raises HistoryLost."""
         client = self._bus.client
-        sure = known.reconnects == self._bus.reconnects and client.is_connected
+        sure = known.reconnects == self._bus.reconnects and client.is_connected and not again
         if sure or not known.seq or client.is_closed:
             return
         deadline = asyncio.get_running_loop().time() + (STALE_S if self.replicas > 1 else 0.0)
@@ -177,6 +177,7 @@ class JetStreamTape:
                 return last.seq
             stale = found < expected and self.replicas > 1 and loop.time() < stale_until
             if found != expected and not stale:
+                await self._check(actor, known, again=True)
                 raise LostRace(actor, expected, found)
             if loop.time() > deadline:
                 raise OutcomeUnknown(f"{actor}: no append in {self._patience_s:g} s; the last answer was: {trouble}")

@@ -22,7 +22,7 @@ from events import subjects
 from events.patterns import PatternIndex
 from events.tape import HistoryLost, TapeDamaged, TapeError
 
-from .bus import API_TIMEOUT_S, EPOCH, ApiError, Bus, BusTrouble
+from .bus import API_TIMEOUT_S, EPOCH, NO_MESSAGE, ApiError, Bus, BusTrouble
 from .client import Delivery, headers_of
 from .patterns import filters
 from .stream import Found, closed_subject, found
@@ -38,6 +38,8 @@ _PAGE_MAX = 500  # messages, some milliseconds of decoding
 _RETRY_S = 0.1  # between attempts to create a consumer: an election or a restart takes some hundred ms at least
 _SERVER_KEEPS_S = 30  # the server removes a consumer that nobody listens to after this
 _STANDSTILLS_MAX = 20  # heartbeats (0.1 s) short of the end without a message in between
+_LOOK_BACK_S = 2.0  # of three servers, which need twice as long to go on without one that leads; it costs one question
+_LOOK_WAIT_S = 1.0
 _LAG_CHECKS_MAX = 200  # x _RETRY_S: a leader of three that is cut off shows its old state until it notices
 
 
@@ -82,6 +84,8 @@ class Reader(Generic[T]):
         self._reconnects = 0
         self._stopped = False
         self._hole = -1
+        self._replicas, self._look_at = 1, 0.0
+        self._looked: tuple[int, int] | None = None
 
     @property
     def place(self) -> int:
@@ -135,7 +139,10 @@ class Reader(Generic[T]):
             if not inbox:
                 if self._reconnects != self._bus.reconnects:
                     raise Broken("the connection was lost in between")
-                await self._wait()
+                if self._replicas > 1:
+                    await self._look_back()
+                if not inbox:  # nothing has come in between
+                    await self._wait()
             elif not inbox[0].reply.startswith("$JS.ACK.") and await self._control(inbox.popleft()):
                 return
 
@@ -164,6 +171,39 @@ class Reader(Generic[T]):
             if self._place == until:
                 return True
         return False
+
+    async def _look_back(self) -> None:
+        """Now and then: three servers can lose their end, grow again and give this consumer what comes then, without
+        its connection or the consumer itself being lost. While they have no leader, nothing comes, and nobody can
+        answer: then the message that was the last one is asked for again, whatever has come since."""
+        now = asyncio.get_running_loop().time()
+        if now < self._look_at or self._place == self._start:
+            return
+        self._look_at = now + _LOOK_BACK_S
+        seq, stamp = self._looked = self._looked or (self._place, self._stamp)
+        try:
+            stands = await self._bus.ask(f"STREAM.MSG.GET.{self._tape}", {"seq": seq}, timeout_s=_LOOK_WAIT_S)
+            there = nanos_of(stands["message"]["time"])
+        except BusTrouble:
+            return
+        except ApiError as error:
+            if error.code == NO_MESSAGE:
+                await self._gone(seq)
+            return
+        self._looked = None
+        if there != stamp:
+            raise HistoryLost(self._tape, seq, self._place)
+
+    async def _gone(self, seq: int) -> None:
+        """A message was dropped behind an archive or lost, or who was asked is not up to date."""
+        try:
+            first = found(await self._bus.ask(f"STREAM.INFO.{self._tape}", timeout_s=_LOOK_WAIT_S)).first
+        except (ApiError, *BusTrouble):
+            return
+        if first > seq:
+            self._looked = None
+        elif seq == self._place:
+            raise Broken(f"{seq} is not there any more")  # a new consumer waits for whoever is up to date
 
     def _report_hole(self, seq: int) -> None:
         """Messages dropped while they were on their way are found in the archive by a new consumer; others nowhere."""
@@ -278,6 +318,7 @@ class Reader(Generic[T]):
         if info["config"].get("subjects") == [closed_subject(self._tape)]:
             raise TimeoutError("the stream is closed while old messages are dropped")
         stream = found(info)
+        self._replicas = stream.replicas
         if stream.first > self._place + 1:
             raise Dropped(self._tape, stream.first)
         if self._place > self._start:

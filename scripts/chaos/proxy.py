@@ -1,4 +1,4 @@
-"""A TCP proxy on loopback that loses, doubles and cuts: by message where it is NATS, by packet for anything else."""
+"""A TCP proxy that loses, doubles and cuts: by message where it is NATS, by packet for anything else."""
 
 from __future__ import annotations
 
@@ -80,9 +80,9 @@ class Link:
 class Proxy:
     """`url` stands for the server's. `links` are the connections there are, `refusing` turns new ones away."""
 
-    def __init__(self, url: str, *, messages: bool = True) -> None:
+    def __init__(self, url: str, *, messages: bool = True, host: str = "127.0.0.1") -> None:
         self._upstream = urlsplit(url)
-        self._messages = messages
+        self._messages, self._host = messages, host
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._closing = False
@@ -97,7 +97,7 @@ class Proxy:
         assert self._server is not None
         port = self._server.sockets[0].getsockname()[1]
         user, at, _ = self._upstream.netloc.rpartition("@")
-        return self._upstream._replace(netloc=f"{user}{at}127.0.0.1:{port}").geturl()
+        return self._upstream._replace(netloc=f"{user}{at}{self._host}:{port}").geturl()
 
     def arm(
         self,
@@ -121,7 +121,7 @@ class Proxy:
             self.arm("down", chooser, copies=0, cut=cut)
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, limit=LINE_MAX)
+        self._server = await asyncio.start_server(self._serve, self._host, 0, limit=LINE_MAX)
         return self
 
     async def __aexit__(

@@ -7,9 +7,9 @@ import asyncio
 import logging
 import sys
 
-from scripts.power import cost, loss, races
+from scripts.power import cost, cutoff, loss, pairs, races, zombies
 
-PARTS = {"loss": loss, "cost": cost, "races": races}
+PARTS = {"loss": loss, "cost": cost, "races": races, "cutoff": cutoff, "zombies": zombies, "pairs": pairs}
 
 
 def main() -> int:

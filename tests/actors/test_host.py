@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -14,7 +15,7 @@ from actors.lockstep import Lockstep
 from actors.plan import AccountPlan, BotPlan, Plan, SymbolPlan
 from actors.recall import recall
 from actors.roster import deciders
-from actors.shell import Host
+from actors.shell import Host, Worker
 from actors.strategies import Position, Strategy, Target
 from events import subjects
 from events.control import ActorClaimed, BotPaused, PauseBot
@@ -215,3 +216,28 @@ async def test_an_entry_delivered_twice_is_dealt_with_once() -> None:
             await host._deal(tape.entries[0], appends)
     assert host.decided == 1
     assert len(made_by(tape, MARKET)) == 1
+
+
+async def test_a_process_that_is_told_to_run_again_ends_what_it_was_at() -> None:
+    """Ray says of a call that it is lost, and it may be at work all the same: two loops would fence each other."""
+    tape = MemoryTape()
+
+    async def connect() -> tuple[MemoryTape, None]:
+        return tape, None
+
+    worker = Worker(lambda: deciders(plan()), connect)
+    calls = []
+    for minute in (1, 2, 3):
+        calls.append(asyncio.ensure_future(worker.run()))
+        put(tape, FEED, message(minute))
+        for _ in range(300):  # turns of the loop: in memory, that is enough to claim and to answer a candle
+            await asyncio.sleep(0)
+        assert [call.done() for call in calls] == [True] * (minute - 1) + [False]
+    calls[-1].cancel()
+    await asyncio.gather(*calls, return_exceptions=True)
+    gc.unfreeze()  # what a process does for good is not for all tests
+    assert all(call.cancelled() for call in calls)
+    claims = [entry for entry in tape.entries if entry.decision.kind == "actor-claimed" and entry.actor == BOT]
+    assert [entry.epoch for entry in claims] == [1, 2, 3]
+    causes = [(entry.actor, entry.decision.by) for entry in tape.entries if entry.decision.by]
+    assert len(causes) == len(set(causes)) > 6
