@@ -131,7 +131,7 @@ async def taken_over(stage: Stage, two: Running, found: Figures, epoch: int = 2)
 
 @asynccontextmanager
 async def waiting(stage: Stage) -> AsyncIterator[tuple[Running, Running]]:
-    """The first trades, the second stands by."""
+    """The first trades, the second stands by. It comes while the Ray of the first is not up yet."""
     with stage.one.beside(*stage.first()) as one:
         while await stage.epoch() == 0:  # noqa: ASYNC110 - another process
             await asyncio.sleep(0.2)
@@ -171,18 +171,6 @@ async def _more(stage: Stage, before: int) -> bool:
     return await stage.fed() > before + 20
 
 
-async def together(stage: Stage, found: Figures) -> None:
-    """Both start at once: the Ray of the first is not up when the second asks."""
-    with stage.one.beside(*stage.first()) as one, stage.two.beside(*stage.second()) as two:
-        await stage.trades(one)
-        ended = [one, two] if await stage.epoch() == 1 else []
-        kill_everything(one.child.pid)
-        one.child.wait()
-        await taken_over(stage, two, found)
-        found.codes = (-signal.SIGKILL, (await asyncio.to_thread(two.ended)).code)
-        found.judged.wrong += [] if ended else ["the second claimed while the first was at work"]
-
-
 async def ray_down(stage: Stage, found: Figures) -> None:
     """The second comes when the first has just lost its raylet: it waits, and the first goes on."""
     with stage.one.beside(*stage.first()) as one:
@@ -220,7 +208,6 @@ CASES = {
     "stopped": (stopped, 1),
     "bus": (bus_down, 1),
     "ray": (ray_down, 1),
-    "together": (together, 1),
     "led": (led, 3),
 }
 
