@@ -23,6 +23,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import aclosing
 from decimal import Decimal
 from itertools import islice
 from pathlib import Path
@@ -37,6 +38,8 @@ from actors.plan import AccountPlan, BotPlan, Plan, Sizing, SymbolPlan
 from events import subjects
 from events.block import Columns
 from events.codec import Codec
+from events.fact import kind
+from events.market import CandleBlock
 from events.tape import Tape
 from events.timeframe import MINUTE
 from infra.backtest.engine import record
@@ -60,6 +63,7 @@ QUICK = bool(os.environ.get("TICKERTAPE_BENCH_QUICK"))
 ROUNDS = 1 if QUICK else 3
 SIZE = 0.1 if QUICK else 1.0
 IN_FLIGHT = 5_000
+SAMPLE = 20_000  # facts
 Recording = tuple[Plan, Iterator[Stamped]]
 
 
@@ -128,6 +132,23 @@ async def reading(tape: Tape) -> tuple[float, int]:
     return time.perf_counter() - began, facts
 
 
+async def decoding(tape: Tape) -> float:
+    """Facts a second of the codec alone, from memory to objects: of some thousand messages that are no blocks."""
+    codec, bodies, facts = Codec(), list[bytes](), 0
+    async with aclosing(batched(tape, 0, BATCH)) as batches:
+        async for batch in batches:
+            entries = [entry for entry in batch.entries() if entry.decision.kind != kind(CandleBlock)]
+            bodies += [codec.encode(entry.decision) for entry in entries]
+            facts += sum(len(entry.decision.facts) for entry in entries)
+            if facts >= SAMPLE:
+                break
+    with no_collection():
+        began = time.perf_counter()
+        for body in bodies:
+            codec.decode(body)
+        return facts / (time.perf_counter() - began)
+
+
 async def copying(dsn: str, schema: str) -> tuple[float, int]:
     """Seconds for all rows of a schema's tables into tables without keys, and how many these are."""
     took, rows = 0.0, 0
@@ -151,6 +172,7 @@ async def copying(dsn: str, schema: str) -> tuple[float, int]:
 async def compared(dsn: str, tape: Tape, goal: float, stretch: float) -> dict[str, Any]:
     shares, rates, floors, notes = [], [], [], []
     for _ in range(ROUNDS):
+        codec = await decoding(tape)
         read, facts = await reading(tape)
         began = time.process_time()
         report = await rebuild(dsn, tape, schema="bench")
@@ -160,12 +182,13 @@ async def compared(dsn: str, tape: Tape, goal: float, stretch: float) -> dict[st
         rates.append(facts / report.seconds)
         floors.append(facts / floor)
         shares.append(floor / report.seconds)
-        notes.append((facts / read, rows / copy, rows, own / facts * 1e6))
+        notes.append((codec, facts / read, rows / copy, rows, own / facts * 1e6))
         if report.parked:
             raise ValueError(f"{report.parked} facts were parked")
-    read_rate, copy_rate, rows, own = (median(column) for column in zip(*notes, strict=True))
+    codec, read_rate, copy_rate, rows, own = (median(column) for column in zip(*notes, strict=True))
     note = (
-        f"{report.entries:,} messages, {facts:,} facts, {rows:,.0f} rows; reading alone {read_rate:,.0f} facts/s, "
+        f"{report.entries:,} messages, {facts:,} facts, {rows:,.0f} rows; the codec alone {codec:,.0f} facts/s, "
+        f"reading alone {read_rate:,.0f} facts/s, "
         f"copying alone {copy_rate:,.0f} rows/s; the projector's own processor time {own:.1f} us a fact"
     )
     return {
