@@ -42,9 +42,12 @@ def check(fact: Fact) -> None:
 @cache
 def doubtful(kind: type[Fact]) -> Callable[[Any], bool]:
     """Says quickly of facts of a type whether `check` has to look at one: an expression made for the type."""
-    terms = [term for field in msgspec.structs.fields(kind) if (term := _doubt(field.name, field.type))]
-    names = {"TOO_LARGE": _INT_MAX, "DIGITS": _DIGITS_MAX, "NAME": _NAME_MAX}
-    return cast("Callable[[Any], bool]", eval(f"lambda fact: {' or '.join(terms) or 'False'}", names))
+    fields = msgspec.structs.fields(kind)
+    names = "".join(f"{{fact.{field.name}}}" for field in fields if field.type is str and field.name not in _FREE)
+    terms = [f"'\\0' in (text := f'{names}') or len(text) > NAME"] if names else []  # one look at all of them
+    terms += [term for field in fields if (term := _doubt(field.name, field.type))]
+    known = {"TOO_LARGE": _INT_MAX, "DIGITS": _DIGITS_MAX, "NAME": _NAME_MAX}
+    return cast("Callable[[Any], bool]", eval(f"lambda fact: {' or '.join(terms) or 'False'}", known))
 
 
 def _doubt(name: str, annotation: Any) -> str:
@@ -52,7 +55,7 @@ def _doubt(name: str, annotation: Any) -> str:
     value, kinds = f"fact.{name}", set(get_args(annotation)) - {NoneType}
     optional = f"{value} is not None and "
     if annotation is str:
-        return f"'\\0' in {value}" + ("" if name in _FREE else f" or len({value}) > NAME")
+        return f"'\\0' in {value}" if name in _FREE else ""
     if annotation is int or kinds == {int}:
         return f"({optional if kinds else ''}not -TOO_LARGE <= {value} < TOO_LARGE)"
     if annotation is Decimal or kinds == {Decimal}:
