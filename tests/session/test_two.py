@@ -6,7 +6,7 @@ import asyncio
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
@@ -26,12 +26,15 @@ from events.timeframe import MINUTE
 from events.trading import OrderPlaced
 from infra.backtest import data
 from infra.cli.exits import Exit
+from infra.config import Config
 from infra.services.nats import NatsServer
+from infra.services.settings import ServiceAway
 from infra.session.audit import audit
 from infra.session.lease import Lease, Patience, SessionHeld, SessionLost, acquire, claiming, standing_on
 from infra.session.market import unstamped
 from infra.session.opening import record_plan
 from infra.session.player import Feeds, newest
+from infra.session.starting import claimed
 from infra.tapes.jetstream import JetStreamTape
 from projections.shell import project_to_end, table_hashes
 from tests.infra.cli_tape import ROOT
@@ -150,6 +153,28 @@ async def test_a_bus_that_is_away_is_no_silence(tmp_path: Path) -> None:
         assert not waiting.done()
         await lease.check()
         waiting.cancel()
+
+
+async def test_a_standby_waits_for_a_bus_that_is_away_and_the_first_does_not(tmp_path: Path, postgres_dsn: str) -> None:
+    async with NatsServer(tmp_path / "nats") as bus:
+        here = instance(tmp_path / "here", bus.url, postgres_dsn).config
+        await bus.kill()
+        with pytest.raises(ServiceAway, match="No NATS server answers"):
+            await claims(here, standby=False, say=silent)
+        told: list[str] = []
+        waiting = asyncio.ensure_future(claims(here, standby=True, say=told.append))
+        while not told and not waiting.done():  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+        await bus.start()
+        async with asyncio.timeout(HOLD_S):
+            assert await waiting == 1
+        assert told[0].startswith("standing by: No NATS server answers")
+
+
+async def claims(config: Config, *, standby: bool, say: Callable[[str], None]) -> int:
+    """The epoch that it comes to."""
+    async with claimed(config, config.plan(), standby=standby, say=say) as found:
+        return found.lease.epoch
 
 
 async def test_a_process_of_another_machine_is_gone_when_its_connection_is(nats_url: str) -> None:
