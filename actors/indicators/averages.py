@@ -83,8 +83,8 @@ class EMA(Indicator[float]):
     def run(self, *columns: NDArray[np.float64]) -> NDArray[np.float64]:
         (x,) = columns
         seed = 0 if self.ready else min(len(x), self._period - self._count)
-        for place in np.flatnonzero(~np.isfinite(x))[:1]:
-            refuse(x=float(x[place]))
+        if not np.isfinite(x).all():
+            refuse(x=float(x[~np.isfinite(x)][0]))
         out = np.empty(len(x))
         out[:seed] = [self.update(one) for one in x[:seed].tolist()]
         if seed < len(x):

@@ -224,7 +224,7 @@ class Collector:
         self._entries += stretch.decisions
         self._decisions += stretch.decisions
         some: dict[type[Fact], int] = {
-            Signal: len(said), RiskApproved: len(legs) - int(legs.exits.sum()), OrderPlaced: len(legs),
+            Signal: len(said), RiskApproved: len(legs) - int(np.count_nonzero(legs.exits)), OrderPlaced: len(legs),
             Fill: len(legs), TradingDayStarted: len(stretch.days),
         }  # fmt: skip
         # What other runs hold anyway need not be made small.
@@ -254,7 +254,7 @@ class Collector:
     def passed(self, lane: Lane) -> None:
         """Takes in a window whose plain rows no entry was shown for."""
         plain, rows = lane.judged.plain, lane.rows
-        count = int(plain.sum())
+        count = int(np.count_nonzero(plain))
         self._entries += 2 * count
         self._decisions += count
         if count:
