@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import sys
+import tomllib
 from collections.abc import Iterable, Mapping
 from importlib.metadata import Distribution, distributions
 from pathlib import Path
@@ -55,23 +56,28 @@ def pins(text: str) -> dict[str, str]:
     return found
 
 
-def needed(ours: str, extras: Iterable[str], installed: Mapping[str, Distribution]) -> set[str]:
-    """Canonical names of all that `ours` needs here, with its extras, at any remove."""
+def needed(wanted: Iterable[str], installed: Mapping[str, Distribution]) -> set[str]:
+    """Canonical names of all that these requirements lead to here, at any remove."""
     found: set[str] = set()
-    waiting = [(ours, extra) for extra in ("", *extras)]
-    seen = set(waiting)
+    waiting = [(Requirement(text), "") for text in wanted]
+    seen: set[tuple[str, str]] = set()
     while waiting:
-        name, extra = waiting.pop()
-        for text in one.requires or [] if (one := installed.get(name)) else []:
-            wanted = Requirement(text)
-            if wanted.marker is not None and not wanted.marker.evaluate({"extra": extra}):
-                continue
-            what = canonicalize_name(wanted.name)
-            found.add(what)
-            news = {(what, other) for other in ("", *wanted.extras)} - seen
-            seen |= news
-            waiting += news
+        one, extra = waiting.pop()
+        if one.marker is not None and not one.marker.evaluate({"extra": extra}):
+            continue
+        name = canonicalize_name(one.name)
+        found.add(name)
+        for asked in {(name, other) for other in ("", *one.extras)} - seen:
+            seen.add(asked)
+            texts = (installed[name].requires if name in installed else None) or []
+            waiting += [(Requirement(text), asked[1]) for text in texts]
     return found
+
+
+def ours(*extras: str) -> list[str]:
+    """What the project itself asks for, by the file: an installed copy of it may be older."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    return [*project["dependencies"], *(one for extra in extras for one in project["optional-dependencies"][extra])]
 
 
 def licences(one: Distribution) -> list[str]:
@@ -89,11 +95,13 @@ def _told(one: Distribution, name: str) -> str:
     return "".join(one.metadata.get_all(name) or [])
 
 
-def problems(pinned: Mapping[str, str], installed: Mapping[str, Distribution]) -> list[str]:
+def problems(
+    pinned: Mapping[str, str], installed: Mapping[str, Distribution], asked: Iterable[str], by_hand: Iterable[str] = ()
+) -> list[str]:
     """One sentence each."""
     found: list[str] = []
-    wanted = needed(OURS, EXTRAS, installed)
-    others = TOOLS | {OURS} | (needed(OURS, BY_HAND, installed) - wanted)
+    wanted = needed(asked, installed)
+    others = TOOLS | {OURS} | (needed(by_hand, installed) - wanted)
     for name, one in sorted(installed.items()):
         if name in others:
             continue
@@ -119,7 +127,7 @@ def addresses(path: Path) -> list[str]:
 def main() -> None:
     pinned = pins((PINS / "constraints.txt").read_text())
     installed: dict[str, Distribution] = {canonicalize_name(one.metadata["Name"]): one for one in distributions()}
-    found = problems(pinned, installed)
+    found = problems(pinned, installed, ours(*EXTRAS), ours(*BY_HAND))
     for path in (PINS / "constraints.txt", PINS / "binaries.txt", ROOT / "pyproject.toml"):
         found += addresses(path)
     sys.stdout.write("".join(f"{one}\n" for one in found) or f"{len(pinned)} pins: installed, needed, licensed\n")
