@@ -36,6 +36,8 @@ CAREFUL_EVERY = 10  # seconds: one of them is published as a session does
 _ANSWER_S = 60.0  # a server that is busy with others answers later, but not by that much
 LAG_MAX = 5_000  # messages the actors may be behind, so that stamps are judged soon after they were made
 _SAMPLE_S = 5.0
+_REST_S = 90.0  # after a long run: by then a server has let go of what it keeps of messages that were read lately
+_LONG = 100_000  # facts
 _END_S = 900.0  # for the actors and the projector to reach the end: ample, for a hang is what is looked for
 
 
@@ -210,6 +212,9 @@ async def _played(
     took = time.monotonic() - began
     caught_up = await _ended(tape, actors, projector)
     watch.look(sent.facts)
+    if sent.facts >= _LONG:
+        await asyncio.sleep(_REST_S)
+        watch.look(sent.facts)
     return Run(sent, watch.samples, took, actors.alive and projector.alive, caught_up)
 
 
