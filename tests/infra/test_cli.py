@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import re
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -120,8 +121,10 @@ def test_bad_input_is_one_sentence_with_what_to_do(cli: Cli, words: tuple[str, .
 
 
 def test_without_a_bus_commands_say_so(cli: Cli) -> None:
-    for words in (("status",), ("verify",), ("stop", "--release")):
-        found = cli(*words)
+    asked = (("status",), ("verify",), ("stop", "--release"))
+    with ThreadPoolExecutor() as side_by_side:  # each waits for a bus that may yet come
+        answers = list(side_by_side.map(lambda words: cli(*words), asked))
+    for words, found in zip(asked, answers, strict=True):
         assert found.code == Exit.NO_SERVICE, (words, found.err)
         assert "Traceback" not in found.err
 

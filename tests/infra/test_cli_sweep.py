@@ -27,7 +27,7 @@ import time
 from actors.strategies import Strategy, Target
 
 class Sleeps(Strategy):
-    def __init__(self, hold=3, nap=0.05):
+    def __init__(self, hold=3, nap=0.2):  # all 30 runs take seconds more than it takes to see the first
         time.sleep(nap)
         self.hold, self.seen = hold, 0
 

@@ -19,7 +19,7 @@ from tests import data
 FAULTS = 100
 SEED = 4
 PACE = 60.0  # market facts a second: on two cores the session can keep up with it
-TOGETHER = 0.8
+TOGETHER = 0.9
 
 
 @pytest.fixture(scope="module")
