@@ -19,7 +19,7 @@ from .rows import Rows
 from .state import State
 
 PROJECTION = "tickertape"
-VERSION = 2
+VERSION = 3
 """Of tables and folds together: raise it when rows come out differently, and a rebuild is asked for."""
 
 View = Callable[[State, Rows, Recorded, int, Any], None]

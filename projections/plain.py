@@ -15,7 +15,7 @@ from events.fact import Fact
 _DIGITS_MAX = 1000  # far above any money, far below the limits of the type numeric
 _INT_MAX = 2**63
 _NAME_MAX = 200  # characters: three in one key still fit an index, which takes 2,704 bytes
-_FREE = frozenset(("detail", "reason", "subject"))  # sentences and addresses, in no key
+_FREE = frozenset(("detail", "reason", "source", "subject"))  # sentences and addresses, in no key
 _HARMLESS = frozenset((float, bytes, bool, NoneType, ...))
 
 

@@ -154,10 +154,13 @@ async def _gone_over(
     verdict.without_refused = verdict.without_refused or (f"{without.undecided} undecided" if without.undecided else "")
 
 
-def beyond_tables(fact: Quarantined) -> bool:
-    """A stranger's own word that no table can hold is parked; the answer to his message has it in quarantine."""
+def parked(entry: Recorded) -> bool:
+    """A stranger's own words that no table can hold; the answer to his message has them in quarantine."""
+    if entry.decision.by:
+        return False
     try:
-        check(fact)
+        for fact in entry.decision.facts:
+            check(fact)
     except ValueError:
         return True
     return False
@@ -183,7 +186,7 @@ class Quarantine:
             if isinstance(fact, Unreadable):
                 self.unreadable += 1
                 await self._expect((entry.seq, n, "unreadable", fact.subject, "unreadable", fact.reason, fact.raw))
-            elif isinstance(fact, Quarantined) and not (entry.decision.by == "" and beyond_tables(fact)):
+            elif isinstance(fact, Quarantined) and not parked(entry):
                 self.quarantined += 1
                 await self._expect((entry.seq, n, "quarantined", fact.source, fact.reason, fact.detail, fact.raw))
 

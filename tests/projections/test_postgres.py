@@ -11,6 +11,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from events.control import Quarantined
 from events.decision import Recorded
 from events.memory import MemoryTape
 from events.tape import EVERYTHING
@@ -296,11 +297,14 @@ async def test_unreadable_and_quarantined_bytes_are_kept(postgres_dsn: str) -> N
     for pick in (4, 5):
         made.chance.randrange = lambda *_, pick=pick: pick  # type: ignore[method-assign,misc]
         made.mishap()
+    address = "feed.sim.BTC-USDT" + ".q" * 400  # a server takes subjects of any length
+    made.put("market.sim.BTC-USDT", Quarantined(address, made.ts, "nan", "row 8", b"raw"))
     await project_to_end(postgres_dsn, made.tape)
     found = rows(postgres_dsn, "SELECT kind, source, reason, raw FROM tickertape.quarantine ORDER BY seq")
     assert found == [
         ("quarantined", "import", "nan", b"\x00\xffraw"),
         ("unreadable", "main.feed.sim.BTC-USDT.candle", "unreadable", b"\xff{"),
+        ("quarantined", address, "nan", b"raw"),
     ]
 
 
