@@ -132,7 +132,7 @@ async def run(symbols: int, accounts: int, minutes: int, processes: int | None) 
 
 
 async def _minutes(live: Session, watch: Watch, symbols: int, minutes: int) -> dict[str, Any]:
-    player, names = Player(live.tape, None), [f"S{number:05}" for number in range(symbols)]
+    player, names = Player(live.feeds, None), [f"S{number:05}" for number in range(symbols)]
     found: dict[str, Any] = {"decided": [], "settled": []}
     for number in range(1, minutes + 2):
         signals = watch.signals
