@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ import time
 from actors.strategies import Strategy, Target
 
 class Sleeps(Strategy):
-    def __init__(self, hold=3, nap=0.2):  # all 30 runs take seconds more than it takes to see the first
+    def __init__(self, hold=3, nap=0.05):
         time.sleep(nap)
         self.hold, self.seen = hold, 0
 
@@ -150,8 +151,10 @@ def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(cli: Cli, file: 
              "2", "--out", "out")  # fmt: skip
     argv = [sys.executable, "-m", "infra.cli", words[0], "--config", str(cli.config), *words[1:]]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    # Where the tests run in a shell's background, Ctrl-C is ignored, and so it would be by what they start.
+    heeded = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
     process = subprocess.Popen(argv, cwd=cli.folder, env=environment, start_new_session=True, text=True,
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)  # fmt: skip
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=heeded)  # fmt: skip
     path = cli.folder / "out" / "results.csv"
     try:
         while process.poll() is None and not (path.exists() and path.read_text().count("\n") > 3):
