@@ -40,7 +40,7 @@ SAID_OTHERWISE = {
 }
 SAID_NOWHERE = {"ta-lib": "BSD-2-Clause"}  # its licence is in a file only
 _PIN = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)==([A-Za-z0-9.+!_-]+)")
-_PLACES = re.compile(r"://|\s@\s|--(?:extra-)?index-url|--find-links|--trusted-host|(?:^|\s)-[ifr]\s|\bgit\+")
+_PLACES = re.compile(r"://|\s@\s|\bgit\+|^-")  # an option on a line of its own says where to look
 
 
 def pins(text: str) -> dict[str, str]:

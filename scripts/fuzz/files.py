@@ -30,30 +30,8 @@ from scripts.fuzz.corpus import NUMBERS, VALUES
 from scripts.fuzz.market import plan
 from tests.infra.damage import NASTY, arrow_files, holds
 from tests.infra.importing import NOW, SAMPLES
+from tests.infra.test_config import TOML
 
-TOML = b"""
-tape = "paper"
-[session]
-processes = 3
-[services]
-[[symbols]]
-venue = "binance"
-symbol = "BTC-USDT"
-timeframes = ["5m", "1h"]
-tick = "0.10"
-lot = 0.001
-[[bots]]
-name = "ema"
-venue = "binance"
-symbol = "BTC-USDT"
-timeframe = "5m"
-params = { fast = 3, slow = 8 }
-sizing = { method = "risk", value = "0.01" }
-[[accounts]]
-name = "main"
-cash = 1000
-limits = { daily_loss = "0.05" }
-"""
 SENTENCE_MAX = 10_000  # characters: a name that is quoted may be long
 ENCODINGS = ("utf-16", "utf-16-le", "utf-8-sig", "utf-32", "cp037")
 
@@ -76,7 +54,7 @@ class Damage:
 
     def config(self) -> tuple[str, bytes]:
         if self.chance.random() < 0.5:
-            content = TOML
+            content = TOML.encode()
             for _ in range(self.chance.choice((1, 1, 2))):
                 content = self.chance.choice((self._bytes, self._rows, self._words, self._value))(content)
             return "tape.toml", content

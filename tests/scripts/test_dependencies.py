@@ -39,7 +39,7 @@ def test_all_as_pinned_is_well(installed: dict[str, Distribution]) -> None:
 
 
 def test_everything_else_is_named(installed: dict[str, Distribution], tmp_path: Path) -> None:
-    (tmp_path / "f-1.0.dist-info" / "direct_url.json").write_text('{"url": "https://somewhere/f.whl"}')
+    (tmp_path / "f-1.0.dist-info" / "direct_url.json").write_text('{"url": "file:///somewhere/f.whl"}')
     (tmp_path / "t-1.0.dist-info" / "METADATA").write_text("Name: t\nVersion: 1.0\nLicense-Expression: SSPL-1.0\n")
     assert problems({"a": "2.0", "t": "1.0", "u": "1.0"}, installed, ASKED) == [
         "a is installed as 1.0 and pinned at 2.0",
@@ -51,9 +51,7 @@ def test_everything_else_is_named(installed: dict[str, Distribution], tmp_path: 
     ]
 
 
-@pytest.mark.parametrize(
-    "line", ["f @ https://x/f.whl", "--index-url https://x", "git+ssh://x/f", "-f /wheels", "--extra-index-url=file:x"]
-)
+@pytest.mark.parametrize("line", ["f @ file:///x/f.whl", "-i file:x", "git+ssh://x/f", "-f /wheels", "--find=file:x"])
 def test_lines_that_name_a_place_are_found(line: str, tmp_path: Path) -> None:
     path = tmp_path / "constraints.txt"
     path.write_text(f"a==1.0\n{line}\n")
