@@ -140,9 +140,8 @@ class Lane:
         for listener in self.listeners:
             listener.candle = listener.wish = None
             if isinstance(strategy := listener.state.strategy, Columnar) and listener.columnar:
-                listener.asked = Asked(
-                    strategy.on_columns(rows if every else rows[heard]), None if every else heard, len(rows)
-                )
+                shown = (rows if every else rows[heard]).read_only()
+                listener.asked = Asked(strategy.on_columns(shown), None if every else heard, len(rows))
         self._stop = None
 
     def candle(self, row: int) -> Candle:

@@ -39,6 +39,14 @@ class Columns(msgspec.Struct, frozen=True):
         ts, o, h, l, c, v = (getattr(self, name)[rows] for name in ("ts", *_PRICES))
         return Columns(ts, o, h, l, c, v, None if self.count is None else self.count[rows])
 
+    def read_only(self) -> Columns:
+        """The same rows, as arrays that cannot be written to."""
+        found = self[:]
+        for name in ("ts", *_PRICES, "count"):
+            if (column := getattr(found, name)) is not None:
+                column.flags.writeable = False
+        return found
+
 
 def pack(venue: str, symbol: str, timeframe: str, columns: Columns) -> Iterator[CandleBlock]:
     """Blocks of at most ROWS_MAX rows, in order."""

@@ -80,7 +80,7 @@ class EMA(Indicator[float]):
             self.ready = True
         return self.value
 
-    def run(self, *columns: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _run(self, *columns: NDArray[np.float64]) -> NDArray[np.float64]:
         (x,) = columns
         seed = 0 if self.ready else min(len(x), self._period - self._count)
         if not np.isfinite(x).all():

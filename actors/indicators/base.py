@@ -1,16 +1,29 @@
 """What all indicators share: the warm-up contract and the snapshot."""
 
-from typing import Any, ClassVar, Generic, NoReturn, Self, TypeVar
+from collections.abc import Callable
+from contextvars import ContextVar
+from typing import Any, ClassVar, Generic, NoReturn, Protocol, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 V = TypeVar("V")
+Floats = NDArray[np.float64]
 State = dict[str, Any]
 NAN = float("nan")
 INF = float("inf")
 # Below this part of the price a difference is rounding, and TA-Lib takes it for 0 (CCI, Stochastic).
 ROUNDING = 1e-14
+
+
+class Remembers(Protocol):
+    """What many runs over the same columns may have in common: see `infra.backtest.memory`."""
+
+    def run(self, indicator: Any, columns: tuple[Floats, ...], work: Callable[..., Floats]) -> Floats:
+        """What `work` answers to these columns, with the indicator left as `work` leaves it."""
+
+
+MEMORY: ContextVar[Remembers | None] = ContextVar("indicators", default=None)
 
 
 class Indicator(Generic[V]):
@@ -38,7 +51,13 @@ class Indicator(Generic[V]):
         raise NotImplementedError(f"{type(self).__name__} must say what an input changes in update(...)")
 
     def run(self, *columns: NDArray[np.float64]) -> NDArray[np.float64]:
-        """As `update` row by row: the result after each, (rows,) or (rows, lines)."""
+        """As `update` row by row: the result after each, (rows,) or (rows, lines); read-only."""
+        memory = MEMORY.get()
+        found = self._run(*columns) if memory is None else memory.run(self, columns, self._run)
+        found.flags.writeable = False
+        return found
+
+    def _run(self, *columns: NDArray[np.float64]) -> NDArray[np.float64]:
         rows = list(map(self.update, *(column.tolist() for column in columns)))
         return np.array(rows, np.float64) if rows else np.empty(0 if isinstance(self.value, float) else (0, 1))
 

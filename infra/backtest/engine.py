@@ -16,6 +16,7 @@ from events.decision import Recorded
 from events.feed import command
 from events.tape import Tape, TapeError
 from infra.backtest.collect import Collector
+from infra.backtest.memory import remembering
 from infra.backtest.result import Result
 from infra.backtest.shared import Shared
 from infra.session.market import Stamped, candle_messages, merged
@@ -123,7 +124,8 @@ def play(
     if set(express.feeds) != {subjects.feed(one.venue, one.symbol) for one in plan.symbols}:
         collector = Collector(plan, digest=digest)
         run = _Plain(plan, Lockstep(made, collector))
-    collector.drive(run, parts, progress)
+    with remembering(shared.indicators if shared is not None else None):
+        collector.drive(run, parts, progress)
     return collector.result(close_last)
 
 

@@ -1,5 +1,5 @@
-"""What runs over the very same windows of candles have in common: how their rows are judged, their ids, and the
-digest of the symbols. A sweep works it out once."""
+"""What runs over the very same windows of candles have in common: how their rows are judged, their ids, the digest
+of the symbols, indicators over their columns. A sweep works it out once."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from actors.symbol.state import SymbolState
 from events.block import Columns, Floats, Ints
 from events.bulk import Bytes, feed_ids
 from events.digest import Digest
+from infra.backtest.memory import Memory
 
 Series = tuple[Ints, Floats]
 
@@ -43,10 +44,11 @@ def warm() -> None:
 class Shared:
     """Give one to each run over the same windows (the same objects); runs over other windows pass it by unharmed.
 
-    Memory: about 18 bytes a row, and the rows.
+    Memory: about 18 bytes a row, and the rows; at most `indicators`' limit besides.
     """
 
     def __init__(self) -> None:
+        self.indicators = Memory()
         self._windows: dict[int, _Window] = {}
         self._series: dict[tuple[Any, ...], Series] = {}
 
@@ -98,4 +100,9 @@ class Shared:
         return self._series[key]
 
     def _of(self, rows: Columns) -> _Window:
-        return self._windows.setdefault(id(rows), _Window(rows))
+        found = self._windows.get(id(rows))
+        if found is None:
+            found = self._windows[id(rows)] = _Window(rows)
+            for name in ("open", "high", "low", "close", "volume"):
+                self.indicators.vouch(getattr(rows, name))
+        return found
