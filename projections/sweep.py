@@ -79,12 +79,12 @@ def _sweep_markets(state: State, rows: Rows, page: Scanned, parts: list[Part]) -
 
 def _sweep_feeds(rows: Rows, page: Scanned, parts: list[Part]) -> None:
     """When the entries that are left have been folded: of what a feed says only the newest counts."""
-    for group, part in parts:
+    for group, part in sorted(parts, key=lambda one: int(one[1][-1])):  # a message may hold facts of several groups
         last = int(part[-1])
         message = page.message[last]
         seq = int(page.seq[message])
         known = rows.feeds.get(group.market)
-        if group.entity == "feed" and (known is None or known[2] < seq):
+        if group.entity == "feed" and (known is None or known[2] <= seq):
             rows.feeds[group.market] = (group.type, int(page.ts[last]), seq, int(page.known_at[message]))
 
 

@@ -53,7 +53,10 @@ class Indicator(Generic[V]):
     def run(self, *columns: NDArray[np.float64]) -> NDArray[np.float64]:
         """As `update` row by row: the result after each, (rows,) or (rows, lines); read-only."""
         memory = MEMORY.get()
-        found = self._run(*columns) if memory is None else memory.run(self, columns, self._run)
+        return self._shown(*columns) if memory is None else memory.run(self, columns, self._shown)
+
+    def _shown(self, *columns: NDArray[np.float64]) -> NDArray[np.float64]:
+        found = self._run(*columns).view()  # it may be a column itself, which stays its owner's
         found.flags.writeable = False
         return found
 

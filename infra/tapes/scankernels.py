@@ -12,12 +12,21 @@ from typing import Any, TypeVar
 import numba
 import numpy as np
 
-from .scan import ENTITIES, FLOAT, INT, INT_OR_NULL, PAIRS, TEXT, UNKNOWN
+from . import scan
+
+# Said once more, for what is compiled is kept by the date of this file alone.
+TEXT, INT, FLOAT, INT_OR_NULL, PAIRS = range(5)
+ENTITIES = (b"feed.", b"market.")
+UNKNOWN = -(2**63)
+_SAID = (scan.TEXT, scan.INT, scan.FLOAT, scan.INT_OR_NULL, scan.PAIRS, *scan.ENTITIES, scan.UNKNOWN)
+if (TEXT, INT, FLOAT, INT_OR_NULL, PAIRS, *ENTITIES, UNKNOWN) != _SAID:
+    raise ImportError(f"scan.py says {_SAID}: say it here, too")
 
 _TEXT_MAX = 200  # characters, as `projections` takes them into a key
 _ID_MAX = 64
 _FIRST, _LAST = -62_135_596_800_000_000, 253_402_300_799_999_999  # the years 1 to 9999 in µs
 _DIGITS_MAX = 18  # of an int64
+_FLOAT_DIGITS_MAX = 40  # with an exponent of two digits far below the largest float; whatever has more is the codec's
 _EXACT = 2**53
 _POWERS = np.array([10.0**n for n in range(23)])  # exact, as is the quotient of two exact numbers rounded once
 
@@ -185,7 +194,7 @@ def _float(buf: Any, at: int, end: int, powers: Any) -> tuple[int, float, bool]:
     """Where it ends, its value, and whether that still has to be rounded with more care."""
     negative = at < end and buf[at] == 45
     at, value, digits, behind = _number(buf, at + 1 if negative else at, end)
-    if at < 0:
+    if at < 0 or digits > _FLOAT_DIGITS_MAX:
         return -1, 0.0, False
     if at < end and (buf[at] == 101 or buf[at] == 69):  # an exponent, of two digits at most: within range
         at += 2 if at + 1 < end and (buf[at + 1] == 43 or buf[at + 1] == 45) else 1
@@ -193,6 +202,8 @@ def _float(buf: Any, at: int, end: int, powers: Any) -> tuple[int, float, bool]:
         while at < end and at < begin + 2 and 48 <= buf[at] <= 57:
             at += 1
         return at if at > begin else -1, 0.0, True
+    if negative and value == 0 and behind == 0:  # -0 is an integer to the codec, which has no sign
+        return -1, 0.0, False
     if digits > _DIGITS_MAX or value >= _EXACT or behind >= len(powers):
         return at, 0.0, True
     found = np.float64(value) / powers[behind]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 import signal
 from collections.abc import Awaitable, Callable
@@ -221,24 +220,25 @@ async def stop_session(place: Place) -> str:
     return await _stop(place, child.pid, 2.0)
 
 
-def _amid_appends(place: Place, pid: int) -> asyncio.Future[str]:
-    """SIGKILL while an append is held between its writer and the server."""
-    return place.stack.bus_proxy.arm(
-        "up", is_append, skip=place.chance.randint(0, SKIP_MAX), act=lambda: os.kill(pid, signal.SIGKILL)
+async def _amid_appends(place: Place, pid: int) -> bool:
+    """SIGKILL while an append is held between its writer and the server; false where that had ended by itself."""
+    did: list[bool] = []
+    hit = place.stack.bus_proxy.arm(
+        "up", is_append, skip=place.chance.randint(0, SKIP_MAX), act=lambda: did.append(killed(pid))
     )
+    try:  # after a full disk, its owner has perhaps just replaced it
+        await until(lambda: hit.done() or not alive(pid), THERE_S)
+    finally:
+        hit.cancel()
+    return did == [True]
 
 
 async def kill_bus(place: Place) -> str:
     stack = place.stack
     async with stack.bus_lock:
         pid = await _server(stack.bus)
-        if place.chance.random() < 0.5:
-            hit = _amid_appends(place, pid)
-            await asyncio.wait((hit,), timeout=THERE_S)
-            hit.cancel()
-        elif not killed(pid):
-            raise Missed("no nats-server")
-        if not await until(lambda: not alive(pid), DEATH_S):
+        hit = await _amid_appends(place, pid) if place.chance.random() < 0.5 else killed(pid)
+        if not hit or not await until(lambda: not alive(pid), DEATH_S):
             raise Missed("nats-server was not hit")
         return f"{pid} nats-server"
 
