@@ -83,9 +83,52 @@ def test_nothing_else_counts_as_the_same() -> None:
     assert EMA(5).run(rows.close) is not one  # no memory any more
 
 
+class Wilder(EMA):
+    """A user's own, whose parameters do not say all."""
+
+    def __init__(self, period: int, k: float) -> None:
+        super().__init__(period)
+        self._k = k
+
+
+def test_what_users_write_is_worked_out_each_time() -> None:
+    """Nobody knows whether its parameters and state are whole."""
+    rows = walk(5, 100)
+    with remembering(vouched(rows)):
+        found = [Wilder(5, k).run(rows.close)[-1] for k in (0.5, 0.1)]
+    assert found == [Wilder(5, k).run(rows.close)[-1] for k in (0.5, 0.1)]
+    assert found[0] != found[1]
+
+
+def test_other_bytes_at_the_same_place_are_others() -> None:
+    rows = walk(5, 100)
+    with remembering(vouched(rows)):
+        prices = EMA(5).run(rows.close)
+        assert EMA(5).run(rows.close.view(np.int64))[-1] != prices[-1]
+
+
+def test_states_count_as_well() -> None:
+    rows = walk(5, 100)
+    memory = vouched(rows, limit=50_000)
+    with remembering(memory):
+        for start in range(100):
+            SMA(1_000).run(rows.close[start:])
+    assert len(memory._known) < 20
+
+
+def test_an_indicator_that_answers_a_column_itself_leaves_it_writable() -> None:
+    class Same(SMA):
+        def _run(self, *columns: Any) -> Any:
+            return columns[0]
+
+    own = np.arange(5.0)
+    assert not Same(3).run(own).flags.writeable
+    assert own.flags.writeable
+
+
 def test_the_longest_unasked_is_forgotten_first() -> None:
     rows = walk(5, 100)
-    memory = vouched(rows, limit=2 * 100 * 8)
+    memory = vouched(rows, limit=2 * (100 * 8 + 1_200))
     with remembering(memory):
         one, two = EMA(5).run(rows.close), EMA(6).run(rows.close)
         assert EMA(5).run(rows.close) is one

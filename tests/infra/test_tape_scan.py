@@ -97,6 +97,9 @@ ODD = (
     ('"open":0.1', '"open":1e+'),
     ('"open":0.1', '"open":1e400'),
     ('"open":0.1', '"open":NaN'),
+    ('"open":0.1', '"open":-0'),
+    ('"open":0.1', '"open":' + "9" * 309),
+    ('"open":0.1', '"open":1' + "0" * 250 + "e99"),
     ('"open":0.1', '"open":"0.1"'),
     ('"open":0.1', '"open": 0.1'),
     ('"open":0.1', '"open":null'),
@@ -125,6 +128,13 @@ def test_what_is_written_in_another_way_is_left_to_the_codec(usual: str, odd: st
     body = encoded(BARS[0])
     assert usual.encode() in body
     assert scan([body.replace(usual.encode(), odd.encode())], 2).facts.tolist() == [0]
+
+
+@pytest.mark.parametrize("price", ["9" * 310, "1" + "0" * 250 + "e99"])
+def test_prices_without_a_float_are_left_to_the_codec(price: str) -> None:
+    bodies = [encoded(FEED[number]).replace(b"1.5,", price.encode() + b",") for number in (0, 2)]
+    assert all(price.encode() in body for body in bodies)
+    assert scan(bodies, 1).facts.tolist() == [0, 0]
 
 
 def test_a_message_of_two_markets_or_without_facts_is_left_to_the_codec() -> None:

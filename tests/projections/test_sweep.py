@@ -52,6 +52,8 @@ def busy(seed: int) -> MemoryTape:
             more = (m.Candle("sim", symbol, "5m", ts, *(1.0,) * 5),) if minute % 5 == 0 else ()
             for actor in (f"feed.sim.{symbol}", f"market.sim.{symbol}"):
                 _put(made, actor, ts, bar, *more)
+        quote = m.Quote("sim", "MIXED", ts + 5, 1.0, 2.0, 3.0, 4.0)
+        _put(made, "feed.sim.MIXED", ts, m.Trade("sim", "MIXED", ts, 1.0, 2.0, "buy", ""), quote)
         if minute % 25 == 0:
             _put(made, "feed.sim.CALM", ts, m.FeedInterrupted("sim", "CALM", ts, "gone"))
         if minute == 50:
