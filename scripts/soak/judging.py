@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from math import inf
 from statistics import median
 
 import msgspec
@@ -11,17 +12,21 @@ from .sampling import Process, Sample
 
 GROWTH_MAX = 0.05
 SLACK_MB = 2.0  # of small processes: 5 % of 10 MB is one arena of an allocator
-LEVEL_MB = {"nats-server": 200.0, "postgres": 32.0}
-"""Not judged below this. The server keeps blocks of the stream at hand, and its collector lets the heap rise and fall
-between 100 and 150 MB, however long the tape is; a session of PostgreSQL fills its caches of catalogs and plans up to
-15 to 18 MB, in ten minutes and more."""
+COLLECTED = frozenset({"nats-server"})
+"""Their memory rises until it is collected, by half and more: what stays is the floor, the lowest tenth of a quarter.
+nats-server holds the ids of the last two minutes, and lets go of many at once: before FULL_S it is not judged."""
+FULL_S = 180.0
+LEVEL_MB = {"postgres": 32.0}
+"""Not judged below this: a session of PostgreSQL fills its caches of catalogs and plans up to 15 to 18 MB, in ten
+minutes and more."""
 HANDLES_MAX = 8  # of both ends of some connections that are being made just then
 FILES_KEPT = {"postgres": 1_000}  # by each of its processes, as a cache (max_files_per_process)
 PENDING_MAX = 1_000  # a second's messages: what waits in a moment's burst is no lag
 
 
 class Judged(msgspec.Struct, frozen=True):
-    """One process: MB after warm-up and at the end, both medians over a quarter of the time, and its handles.
+    """One process: MB after warm-up and at the end, both medians (the floor, if COLLECTED) over a quarter of the time,
+    and its handles.
 
     `allowed`: the growth that is still flat, a fraction.
     """
@@ -80,18 +85,27 @@ def judge(samples: Sequence[Sample], warm_up_s: float, growth_max: float = GROWT
     there = set.intersection(*({*one.processes} for one in warm))
     seconds = warm[-1].at - warm[0].at
     messages = warm[-1].messages - warm[0].messages
-    processes = tuple(_judged(pid, first, last, growth_max) for pid in sorted(there))
+    full = warm_up_s >= FULL_S
+    processes = tuple(_judged(pid, first, last, growth_max, full) for pid in sorted(there))
     pending = (_pending(first), _pending(last))
     return Report(round(seconds, 1), messages, round(messages / seconds, 1), pending, processes)
 
 
-def _judged(pid: int, first: Sequence[Sample], last: Sequence[Sample], allowed: float) -> Judged:
+def _judged(pid: int, first: Sequence[Sample], last: Sequence[Sample], allowed: float, full: bool) -> Judged:
     def of(part: Sequence[Sample], what: Callable[[Process], float]) -> Iterable[float]:
         return [what(one.processes[pid]) for one in part]
 
-    memory = [round(median(of(part, lambda one: one.memory)), 2) for part in (first, last)]
+    name = last[-1].processes[pid].name
+    level = _floor if name in COLLECTED else median
+    memory = [round(level(of(part, lambda one: one.memory)), 2) for part in (first, last)]
     handles = [int(max(of(part, lambda one: one.handles))) for part in (first, last)]
-    return Judged(last[-1].processes[pid].name, pid, (memory[0], memory[1]), (handles[0], handles[1]), allowed)
+    allowed = allowed if full or name not in COLLECTED else inf
+    return Judged(name, pid, (memory[0], memory[1]), (handles[0], handles[1]), allowed)
+
+
+def _floor(values: Iterable[float]) -> float:
+    ordered = sorted(values)
+    return ordered[len(ordered) // 10]
 
 
 def _pending(part: Sequence[Sample]) -> int:

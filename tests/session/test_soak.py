@@ -31,18 +31,21 @@ def test_two_minutes_at_ten_times_the_pace(tmp_path: Path) -> None:
 
 
 def test_a_leak_a_kept_handle_and_a_growing_lag_are_found() -> None:
-    def samples(grown: float, kept: int, behind: int) -> list[Sample]:
+    def samples(grown: float, kept: int, behind: int, name: str = "one", teeth: float = 0.0) -> list[Sample]:
         return [
-            Sample(at, 100 * at, {"c": behind * at}, {7: Process("one", 100 + grown * at / 100, 50 + kept * at)})
-            for at in range(100)
-        ]
+            Sample(at, 100 * at, {"c": behind * at},
+                   {7: Process(name, 100 + grown * at / 100 + teeth * (at % 7), 50 + kept * at)})
+            for at in range(400)
+        ]  # fmt: skip
 
     assert judge(samples(0, 0, 0), 20).faults == []
-    assert judge(samples(4, 0, 0), 20).faults == []
-    for told, about in (((12, 0, 0), "grew from 103.5 to 110.7 MB"), ((0, 1, 0), "open files"), ((0, 0, 90), "behind")):
+    assert judge(samples(1, 0, 0), 20).faults == []
+    for told, about in (((12, 0, 0), "grew from 108.0 to 142.2 MB"), ((0, 1, 0), "open files"), ((0, 0, 90), "behind")):
         (fault,) = judge(samples(*told), 20).faults
         assert about in fault
-    assert Judged("nats-server", 1, (70.0, 150.0), (10, 10)).flat
-    assert not Judged("nats-server", 1, (150.0, 250.0), (10, 10)).flat
+    assert judge(samples(0, 0, 0, "nats-server", 12.0), 200).faults == []
+    assert judge(samples(4, 0, 0, "nats-server", 12.0), 20).faults == []  # its ids are not two minutes' yet
+    (fault,) = judge(samples(4, 0, 0, "nats-server", 12.0), 200).faults
+    assert "nats-server (7) grew from 108.4 to 115.5 MB" in fault
     assert Judged("postgres somebody here", 1, (9.0, 14.0), (10, 500)).flat
     assert not Judged("postgres somebody here", 1, (30.0, 40.0), (10, 500)).flat
