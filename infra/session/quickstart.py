@@ -124,7 +124,8 @@ def _soon(begun: list[Any], get_node: Callable[[str, str], Any]) -> Callable[[st
         deadline = time.monotonic() + NODE_S
         while time.monotonic() < deadline and not any(one["NodeID"] == node_id for one in nodes.node_table()):
             if dead := [kind for node in begun for kind, _ in node.dead_processes()]:
-                raise NotStarted(f"Ray's {' and '.join(dead)} ended while it started")
+                why = "its agents have 15 s to come up, too little where the machine is very busy"
+                raise NotStarted(f"Ray's {' and '.join(dead)} ended while it started ({why})")
             time.sleep(POLL_S)
         return get_node(gcs_address, node_id)
 
