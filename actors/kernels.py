@@ -66,7 +66,7 @@ def ema(x: Floats, k: float, start: float, out: Floats) -> None:
     if _Kernels.passed > ENOUGH:
         warm()
     if _Kernels.loops is not None:
-        _Kernels.loops.ema(np.ascontiguousarray(x), k, start, out)
+        _Kernels.loops.ema(np.ascontiguousarray(x, np.float64), k, start, out)
         return
     value = start
     out[:] = [value := (one - value) * k + value for one in x.tolist()]

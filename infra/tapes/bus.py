@@ -69,8 +69,8 @@ class NotAllowed(TapeError):
 class Bus:
     """One connection to NATS. It reconnects for ever; `reconnects` counts how often it did."""
 
-    def __init__(self, label: str, access: Access = NOBODY, gather_s: float = 0.0) -> None:
-        self.client = TapeClient(gather_s)
+    def __init__(self, label: str, access: Access = NOBODY) -> None:
+        self.client = TapeClient()
         self._access = access
         self.reconnects = 0
         self.refused: set[str] = set()

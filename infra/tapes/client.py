@@ -38,8 +38,6 @@ class Delivery(NamedTuple):
 
 
 Handler = Callable[[Delivery], None]
-_MUCH = 1 << 16
-"""Bytes that come at once where a reader is behind: it goes on without a pause."""
 
 
 class AnswerLost(nats.errors.Error):
@@ -49,10 +47,8 @@ class AnswerLost(nats.errors.Error):
 class TapeClient(Client):
     """A connection whose appends and deliveries take the short way."""
 
-    def __init__(self, gather_s: float = 0.0) -> None:
-        """`gather_s`: for so long after each look at what has come, more may come before the next look."""
+    def __init__(self) -> None:
         super().__init__()
-        self._gather_s = gather_s
         self._handlers: dict[int, Handler] = {}
         self._answers: dict[str, asyncio.Future[Delivery]] = {}
         self._answers_at = ""
@@ -148,7 +144,7 @@ class TapeClient(Client):
         reader = getattr(self._transport, "_io_reader", None)
         if writer is None or reader is None:  # not TCP
             return await super()._read_loop()
-        stream = _Stream(writer.transport, self._handlers, self._gather_s)
+        stream = _Stream(writer.transport.get_protocol(), self._handlers)
         stream.take(bytes(reader._buffer))
         reader._buffer.clear()
         writer.transport.set_protocol(stream)
@@ -173,9 +169,8 @@ class TapeClient(Client):
 class _Stream(asyncio.Protocol):
     """Cuts what comes into messages. Flow control and the end are passed on to the stream's former protocol too."""
 
-    def __init__(self, transport: Any, handlers: dict[int, Handler], gather_s: float) -> None:
-        self._former, self._handlers = transport.get_protocol(), handlers
-        self._transport, self._gather_s = transport, gather_s
+    def __init__(self, former: Any, handlers: dict[int, Handler]) -> None:
+        self._former, self._handlers = former, handlers
         self._kept = b""
         self._waiting: asyncio.Future[None] | None = None
         self.rest: deque[bytes] = deque()
@@ -215,13 +210,6 @@ class _Stream(asyncio.Protocol):
         self.take(data)
         if self.rest:
             self._wake()
-        if self._gather_s and len(data) < _MUCH:
-            self._transport.pause_reading()
-            asyncio.get_running_loop().call_later(self._gather_s, self._look_again)
-
-    def _look_again(self) -> None:
-        if not self._transport.is_closing():
-            self._transport.resume_reading()
 
     def eof_received(self) -> bool | None:
         self._end(None)

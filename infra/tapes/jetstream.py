@@ -52,15 +52,14 @@ class JetStreamTape:
     """
 
     def __init__(
-        self, name: str, url: str, bus: Bus, stream: Found, patience_s: float, ack_s: float, access: Access,
-        gather_s: float = 0.0,
-    ) -> None:  # fmt: skip
+        self, name: str, url: str, bus: Bus, stream: Found, patience_s: float, ack_s: float, access: Access
+    ) -> None:
         self.name = name
         self.replicas = stream.replicas
         self._stream = stream
         self._past: Past | None = None
         self._url = url
-        self._access, self._gather_s = access, gather_s
+        self._access = access
         self._bus = bus
         self._reading: Bus | None = None
         self._opening = asyncio.Lock()
@@ -83,13 +82,12 @@ class JetStreamTape:
         access: Access = NOBODY,
         patience_s: float = _PATIENCE_S,
         ack_s: float = _ACK_S,
-        gather_s: float = 0.0,
     ) -> JetStreamTape:
         """Opens the stream `name`, and creates it where `create` says so.
 
         `url` may name several servers, separated by commas; `access` says as what to connect. `patience_s`: how long an
-        append waits for a server that is away; `ack_s`: how long for one ack. `gather_s`: a reader in no hurry lets so
-        much time pass between looks at what has come. Raises TapeError, and ValueError for a name that cannot be one.
+        append waits for a server that is away; `ack_s`: how long for one ack. Raises TapeError, and ValueError for a
+        name that cannot be one.
         """
         subjects.token(name)
         bus = Bus(f"tape {name}", access)
@@ -99,7 +97,7 @@ class JetStreamTape:
         except BaseException:
             await bus.close()
             raise
-        return cls(name, url, bus, stream, patience_s, ack_s, access, gather_s)
+        return cls(name, url, bus, stream, patience_s, ack_s, access)
 
     @property
     def bus(self) -> Bus:
@@ -372,7 +370,7 @@ class JetStreamTape:
     async def _reading_bus(self) -> Bus:
         async with self._opening:
             if self._reading is None:
-                bus = Bus(f"tape {self.name}, reading", self._access, self._gather_s)
+                bus = Bus(f"tape {self.name}, reading", self._access)
                 await bus.connect(self._url)
                 self._reading = bus
             return self._reading
