@@ -17,12 +17,11 @@ import json
 import os
 import signal
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import AsyncExitStack, ExitStack, contextmanager
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractContextManager, AsyncExitStack, ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -40,11 +39,11 @@ from infra.tapes.jetstream import JetStreamTape
 from infra.tapes.reader import ack_parts
 from scripts.bench import live
 from scripts.bench.live import ACCOUNT, BOT, FEED, HOPS, MARKET, candle, config, paced, percentile, until_quiet
+from scripts.bench.throughput import started
 from scripts.parity import descendants
 
 ACTORS = (FEED, MARKET, BOT, ACCOUNT)
 ROLES = ("feed", "symbol", "bot", "account")
-NAMES = ("feed", "symbol", "bot", "account")
 TAPE = "hops"
 WARM_UP = 50
 
@@ -62,22 +61,13 @@ async def tape_hop(url: str, place: int, access: Access, said: Decision) -> None
         last = await tape.append(actor, derived(actor, entry, said.facts), expected=last)
 
 
-@contextmanager
-def hops(url: str, access: Callable[[str], Access], said: Sequence[Decision]) -> Iterator[None]:
-    children, codec = [], Codec()
-    try:
-        for place in range(1, HOPS):
-            words = [sys.executable, "-m", "scripts.bench.legs", "--hop", url, str(place)]
-            words += [msgspec.json.encode(access(ROLES[place])).decode(), codec.encode(said[place]).decode()]
-            children.append(subprocess.Popen(words, stdout=subprocess.PIPE))
-        for child in children:
-            assert child.stdout is not None
-            assert child.stdout.readline() == b"ready\n"
-        yield
-    finally:
-        for child in children:
-            child.kill()
-            child.wait()
+def hops(url: str, access: Callable[[str], Access], said: Sequence[Decision]) -> AbstractContextManager[None]:
+    codec = Codec()
+    lines = [
+        [url, str(place), msgspec.json.encode(access(ROLES[place])).decode(), codec.encode(said[place]).decode()]
+        for place in range(1, HOPS)
+    ]
+    return started("scripts.bench.legs", lines)
 
 
 class Hops:
@@ -214,7 +204,7 @@ def legs(rows: Stamps) -> dict[str, Any]:
     if len(through) < len(rows) / 2:
         raise RuntimeError(f"only {len(through)} of {len(rows)} candles came to their end")
     found: dict[str, Any] = {"candles": len(through)}
-    for place, name in enumerate(NAMES):
+    for place, name in enumerate(ROLES):
         found[name] = round(statistics.median(row[place + 1] - row[place] for row in through))
     for percent in (50, 99):
         found[f"p{percent}"] = round(percentile([row[-1] - row[0] for row in through], percent))

@@ -16,12 +16,11 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -44,7 +43,7 @@ from infra.session.player import Player
 from infra.session.run import Session, session
 from infra.tapes.jetstream import JetStreamTape
 from infra.tapes.reader import ack_parts
-from scripts.bench.throughput import BLOCKS, QUICK, throughput
+from scripts.bench.throughput import BLOCKS, QUICK, started, throughput
 
 START = 1_700_000_040_000_000
 FEED, MARKET = subjects.feed("sim", "A"), subjects.market("sim", "A")
@@ -125,21 +124,8 @@ async def hop(url: str, place: int, size: int) -> None:
     await asyncio.Event().wait()
 
 
-@contextmanager
-def hops(url: str, sizes: Sequence[int]) -> Iterator[None]:
-    children = []
-    try:
-        for place in range(1, HOPS):
-            words = [sys.executable, "-m", "scripts.bench.live", "--hop", url, str(place), str(sizes[place])]
-            children.append(subprocess.Popen(words, stdout=subprocess.PIPE))
-        for child in children:
-            assert child.stdout is not None
-            assert child.stdout.readline() == b"ready\n"
-        yield
-    finally:
-        for child in children:
-            child.kill()
-            child.wait()
+def hops(url: str, sizes: Sequence[int]) -> AbstractContextManager[None]:
+    return started("scripts.bench.live", [[url, str(place), str(sizes[place])] for place in range(1, HOPS)])
 
 
 async def paced(publish: Any, count: int, gap_s: float) -> None:

@@ -23,7 +23,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -111,13 +111,12 @@ async def hop(url: str, step: int, sizes: Sequence[int]) -> None:
 
 
 @contextmanager
-def hops(url: str, sizes: Sequence[Sequence[int]]) -> Iterator[None]:
+def started(module: str, arguments: Sequence[Sequence[str]]) -> Iterator[None]:
+    """Processes of a yardstick, `module --hop ARGUMENTS` each, while the block lasts; all of them have said `ready`."""
     children = []
     try:
-        for step, own in enumerate(sizes):
-            if step:
-                words = [sys.executable, "-m", "scripts.bench.throughput", "--hop", url, str(step), *map(str, own)]
-                children.append(subprocess.Popen(words, stdout=subprocess.PIPE))
+        for own in arguments:
+            children.append(subprocess.Popen([sys.executable, "-m", module, "--hop", *own], stdout=subprocess.PIPE))
         for child in children:
             assert child.stdout is not None
             assert child.stdout.readline() == b"ready\n"
@@ -126,6 +125,11 @@ def hops(url: str, sizes: Sequence[Sequence[int]]) -> Iterator[None]:
         for child in children:
             child.kill()
             child.wait()
+
+
+def hops(url: str, sizes: Sequence[Sequence[int]]) -> AbstractContextManager[None]:
+    lines = [[url, str(step), *map(str, own)] for step, own in enumerate(sizes) if step]
+    return started("scripts.bench.throughput", lines)
 
 
 async def bare(client: nats.NATS, sizes: Sequence[Sequence[int]], minutes: int) -> float:
