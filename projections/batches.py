@@ -14,6 +14,7 @@ from events.scanned import Scanned
 from events.tape import Tape
 
 BATCH = 25_000  # facts, or rows of candle blocks, a transaction: when behind, its fixed costs vanish
+LIVE = 5_000  # of what follows live: one batch is written and one waits, and what both take the process keeps for ever
 _PAGE = 200  # entries, about a millisecond of folding
 LINGER_S = 0.02  # a live batch waits this long for more: at most 50 transactions a second
 
@@ -119,7 +120,7 @@ async def following(entries: AsyncIterator[Recorded]) -> AsyncGenerator[list[Rec
                 waiting.append(entry)
                 weight += weight_of(entry)
                 some.set()
-                if weight >= BATCH:
+                if weight >= LIVE:
                     room.clear()
                     await room.wait()
 
@@ -128,7 +129,7 @@ async def following(entries: AsyncIterator[Recorded]) -> AsyncGenerator[list[Rec
     try:
         while not filling.done() or waiting:
             await some.wait()
-            if weight < BATCH and not filling.done():
+            if weight < LIVE and not filling.done():
                 await asyncio.sleep(LINGER_S)
             batch, waiting, weight = waiting, [], 0
             some.clear()

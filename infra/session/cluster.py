@@ -63,6 +63,8 @@ def start(dashboard: bool, port: int = 8265) -> str:
     # Every process is asked once a second how far it is. Ray would remember 100,000 of these questions for its
     # dashboard: gcs_server would grow by more than a megabyte a minute, for hours.
     os.environ.setdefault("RAY_task_events_max_num_task_in_gcs", "1000")
+    # And of a million that it has let go it would keep the names.
+    os.environ.setdefault("RAY_task_events_max_dropped_task_attempts_tracked_per_job_in_gcs", "1000")
     # Nobody reads what Ray measures of itself. Collecting it, an idle raylet grows by megabytes an hour without an end.
     os.environ.setdefault("RAY_enable_metrics_collection", "0")
     shared = os.environ.get("RAY_ADDRESS")
