@@ -80,3 +80,16 @@ def steady(columns: tuple[Ints, Floats, Floats, Floats, Floats, Floats], step: i
     """
     found: bool = _Kernels.loops.steady(*map(np.ascontiguousarray, columns), step, *limits)
     return found
+
+
+def decimals(values: Floats, most: int) -> int:
+    """As `actors.account.terms.decimals_of`; 0 for None. Only where `is_warm`."""
+    found: int = _Kernels.loops.decimals(np.ascontiguousarray(values), most)
+    return found
+
+
+def legs(opens: Floats, side: Ints, exits: NDArray[np.bool_], qty: Ints, numbers: tuple[int, ...]) -> NDArray[np.int64]:
+    """(6, legs): see `actors.loops.legs`. Only where `is_warm`."""
+    out = np.empty((6, len(opens)), np.int64)
+    _Kernels.loops.legs(opens, side, exits, qty, numbers, out)
+    return out

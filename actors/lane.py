@@ -124,12 +124,8 @@ class Lane:
 
     def load(self, rows: Columns, judge: symbol_columns.Judge) -> None:
         """Raises ValueError where the rows are not in order of time."""
-        if (rows.ts[1:] < rows.ts[:-1]).any():
-            raise ValueError(f"the candles of {self.feed} are not in order of time")
         self.rows, self.judged = rows, judge(self.decider, self.seat.state, rows)
-        self.odd = np.flatnonzero(~self.judged.plain)
-        heard = self.judged.heard
-        every = bool(heard.all())
+        self.odd, heard, every = self.judged.odd, self.judged.heard, self.judged.every
         self.published: list[tuple[int, Decision | None]] = []
         self.passed = self.at = 0  # rows in the symbol's state; rows dealt with
         for holder in self.holders:
@@ -193,7 +189,7 @@ class Lane:
         self.catch_up(end)
         for holder in self.holders:
             holder.see(self.rows, end)
-        last = end - 1 - int(self.judged.heard[::-1].argmax())
+        last = end - 1 - (0 if self.judged.every else int(self.judged.heard[::-1].argmax()))
         for listener in self.listeners:
             if listener.columnar and self.judged.heard[last]:
                 self.recall(listener, last)

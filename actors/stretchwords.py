@@ -56,12 +56,13 @@ class StretchWords:
         texts = np.concatenate([own, *(self._texts(*one).reshape(4, 2) for one in (("market", ""), ("", "taker")))])
         sums = np.stack([column for column, _ in self._sums(legs)], axis=1)
         units = np.array([10**decimals for _, decimals in self._sums(legs)])
+        ts, ids, at = of.rows.ts, self._ids.view(np.uint64), (said.rows, legs.row, of.days)
+        said_at, filled_at, days_at = ((one, ts[one], ids.take(one, axis=0)) for one in at)
         words = wordloops.stretch_words(
-            np.ascontiguousarray(of.rows.ts), np.ascontiguousarray(of.rows.close), self._ids.view(np.uint64),
-            said.rows, said.targets.astype(np.float64), said.confidence, self._reasons(),
-            legs.signal, legs.exits, legs.row, legs.side, sums,
+            *said_at, of.rows.close[said.rows], said.targets.astype(np.float64), said.confidence, self._reasons(),
+            *filled_at, legs.signal, legs.exits, legs.side, sums,
+            *days_at, self._days(days_at[1]), self._equities,
             units, 1.0 / units, UNIT // units,
-            of.days, self._days(of.rows.ts[of.days]), self._equities,
             self._numbered, texts, bot, bot.view(np.float64), account,
         )  # fmt: skip
         return bot.view(np.uint8), account[:words].view(np.uint8)
@@ -146,7 +147,7 @@ class StretchWords:
         of, said = self.of, self.of.said
         if said.codes is not None:
             table = np.stack([_hashed(*self._names, "market", texts) for texts in said.texts])
-            known: Words = table[said.codes]
+            known: Words = table.take(said.codes, axis=0)
             return known
         texts = [said.reasons(number) for number in range(len(said))]
         hashes = b"".join([text_hash(of.bot.name, of.bot.venue, of.bot.symbol, "market", one) for one in texts])

@@ -110,57 +110,71 @@ def _ordered(
     into[at + 8] = exit
 
 
+@compiled()
+def _next(rows: Any, place: Any) -> Any:
+    return rows[place] if place < len(rows) else _NEVER
+
+
+@compiled()
+def _heard(ids: Any, place: Any, numbers: Any) -> Any:
+    """The id of what the symbol's actor made of the feed's message."""
+    high, low = np.uint64(_turned(ids[place, 0])), np.uint64(_turned(ids[place, 1]))
+    return _after(high, low, numbers[0, 0], numbers[0, 1])
+
+
 @compiled(
-    *[INTS, FLOATS, _IDS],
-    *[INTS, FLOATS, FLOATS, _TABLE],
-    *[INTS, FLAGS, INTS, INTS, _TABLE],
+    *[INTS, INTS, _IDS, FLOATS, FLOATS, FLOATS, _TABLE],
+    *[INTS, INTS, _IDS, INTS, FLAGS, INTS, _TABLE],
+    *[INTS, INTS, _IDS, _TABLE, _TABLE],
     *[INTS, FLOATS, INTS],
-    *[INTS, _TABLE, _TABLE],
     *[_IDS, _TABLE],
     *[OUT_INTS, OUT_FLOATS, OUT_INTS],
 )
 def stretch_words(
-    ts: Any, close: Any, ids: Any, said: Any, targets: Any, confidence: Any, reasons: Any,
-    signal: Any, exits: Any, filled: Any, sides: Any, sums: Any,
-    units: Any, inverses: Any, spares: Any, days: Any, day_texts: Any, equities: Any,
+    said: Any, said_at: Any, said_ids: Any, close: Any, targets: Any, confidence: Any, reasons: Any,
+    filled: Any, filled_at: Any, filled_ids: Any, signal: Any, exits: Any, sides: Any, sums: Any,
+    days: Any, days_at: Any, days_ids: Any, day_texts: Any, equities: Any,
+    units: Any, inverses: Any, spares: Any,
     numbers: Any, texts: Any, bot: Any, bot_numbers: Any, account: Any,
 ) -> Any:  # fmt: skip
     """Fills `bot` (which `bot_numbers` is as floats) and `account`; how many words of the latter.
 
-    Times, closes, ids of the feed's messages (two words, as their bytes stand); `said`: rows of signals; by leg: what
-    fill facts have, `filled` their rows; 10 to the power of the decimals of `sums`, one over it, and what is left to
-    10**18; `days`: rows on which one starts. `numbers` of market, bot and account, by which ids follow. `texts`: of
-    bot, account, approval; then of orders and of fills, 2 x exits + buys.
+    `said`, `filled`, `days`: rows of signals, of legs, and on which a day starts; with the time of each, and the id of
+    the feed's message (two words, as their bytes stand). `sums`: what fill facts have; 10 to the power of their
+    decimals, one over it, and what is left to 10**18. `numbers` of market, bot and account, by which ids follow.
+    `texts`: of bot, account, approval; then of orders and of fills, 2 x exits + buys.
     """
     s, order, leg, day, at = 0, 0, 0, 0, 0
     prefix = np.int64(0)
     while s < len(said) or leg < len(filled) or day < len(days):
-        row = said[s] if s < len(said) else _NEVER
-        row = min(row, filled[leg] if leg < len(filled) else _NEVER)
-        row = min(row, days[day] if day < len(days) else _NEVER)
-        high, low = np.uint64(_turned(ids[row, 0])), np.uint64(_turned(ids[row, 1]))
-        high, low = _after(high, low, numbers[0, 0], numbers[0, 1])
+        row = min(_next(said, s), _next(filled, leg), _next(days, day))
+        if _next(said, s) == row:
+            ts, (high, low) = said_at[s], _heard(said_ids, s, numbers)
+        elif _next(filled, leg) == row:
+            ts, (high, low) = filled_at[leg], _heard(filled_ids, leg, numbers)
+        else:
+            ts, (high, low) = days_at[day], _heard(days_ids, day, numbers)
         begin, facts, number = at, 0, 0
-        if day < len(days) and days[day] == row:
+        if _next(days, day) == row:
             at += _HEAD
             _text(account, at, DAY, day_texts, day)
-            account[at + 3], account[at + 4], account[at + 5] = ts[row], equities[day, 0], equities[day, 1]
+            account[at + 3], account[at + 4], account[at + 5] = ts, equities[day, 0], equities[day, 1]
             at, day, facts = at + _DAY, day + 1, 1
-        while leg < len(filled) and filled[leg] == row:
+        while _next(filled, leg) == row:
             at += 0 if facts else _HEAD
             facts, number = facts + 1, number + 1
             _text(account, at, FILL, texts, 7 + 2 * exits[leg] + (sides[leg] > 0))
-            account[at + 3], account[at + 4], account[at + 5], account[at + 6] = prefix, number, 1, ts[row]
+            account[at + 3], account[at + 4], account[at + 5], account[at + 6] = prefix, number, 1, ts
             _amounts(account, at + 7, sums, leg, units, inverses, spares)
             at, leg = at + _FILL, leg + 1
         if facts:
-            _head(account, begin, at, facts, texts, 1, high, low, ts[row])
-        if s < len(said) and said[s] == row:
+            _head(account, begin, at, facts, texts, 1, high, low, ts)
+        if _next(said, s) == row:
             start = s * (_HEAD + _SIGNAL)
-            _head(bot, start, start + _HEAD + _SIGNAL, 1, texts, 0, high, low, ts[row])
+            _head(bot, start, start + _HEAD + _SIGNAL, 1, texts, 0, high, low, ts)
             _text(bot, start + _HEAD, SIGNAL, reasons, s)
-            bot[start + _HEAD + 3] = ts[row]
-            _wish(bot_numbers, start + _HEAD + 4, targets[s], close[row], confidence[s])
+            bot[start + _HEAD + 3] = ts
+            _wish(bot_numbers, start + _HEAD + 4, targets[s], close[s], confidence[s])
             high, low = _after(high, low, numbers[1, 0], numbers[1, 1])
             prefix = _turned(_after(high, low, numbers[2, 0], numbers[2, 1])[0])
             begin, facts, number = at, 0, 0
@@ -169,10 +183,10 @@ def stretch_words(
                 number += 1
                 qty, exit, text = sums[order, 0], exits[order], 3 + 2 * exits[order] + (sides[order] > 0)
                 if not exit:
-                    _approved(account, at, texts, ts[row], high, low, qty, units[0], inverses[0], spares[0])
+                    _approved(account, at, texts, ts, high, low, qty, units[0], inverses[0], spares[0])
                     at, facts = at + _APPROVED, facts + 1
-                _ordered(account, at, texts, text, prefix, number, ts[row], exit, qty, units[0], inverses[0], spares[0])
+                _ordered(account, at, texts, text, prefix, number, ts, exit, qty, units[0], inverses[0], spares[0])
                 at, order, facts = at + _PLACED, order + 1, facts + 1
-            _head(account, begin, at, facts, texts, 1, high, low, ts[row])
+            _head(account, begin, at, facts, texts, 1, high, low, ts)
             s += 1
     return at

@@ -13,11 +13,12 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from actors import kernels
 from events.block import Columns, Floats, Ints
 
 from .money import ZERO, exact
 from .sizes import sizes_of
-from .terms import FEE, SAFE, Scales, Start, Terms, decimals_in, decimals_of, exponent, prices, scaled
+from .terms import FEE, SAFE, Scales, Start, Terms, decimals_in, decimals_of, exponent, prices, scaled, slippage_of
 
 
 class Legs(msgspec.Struct, frozen=True):
@@ -88,6 +89,8 @@ def _legs(
     qty: Ints,
 ) -> Legs:  # fmt: skip
     _, exits, row, side = known
+    if kernels.is_warm():
+        return Legs(scales, *known, qty, *kernels.legs(opens, side, exits, qty, _numbers(terms, start, scales)))
     price = prices(terms, scales, opens, side)
     notional = qty * price * 10 ** (scales.digits - scales.lots - scales.places)
     fee = _fees(terms.taker, scales, qty * price)
@@ -98,6 +101,16 @@ def _legs(
     cash = scaled(start.cash, scales.digits) + np.cumsum(-signed - fee * 10 ** (scales.digits - FEE))
     position, average = np.where(exits, 0, side * qty), np.where(exits, 0, price)
     return Legs(scales, *known, qty, price, fee, realized, position, average, cash)
+
+
+def _numbers(terms: Terms, start: Start, scales: Scales) -> tuple[int, ...]:
+    """For `kernels.legs`."""
+    rate = decimals_in(terms.taker)
+    spare = scales.lots + scales.places + rate - FEE
+    fees = (scaled(terms.taker, rate), 10 ** max(0, -spare), 10**spare if spare > 0 else 0, 10 ** (scales.digits - FEE))
+    before = (scaled(start.cash, scales.digits), scaled(start.cost, scales.digits))
+    notional = 10 ** (scales.digits - scales.lots - scales.places)
+    return 10**scales.raw, *slippage_of(terms, scales), notional, *fees, *before
 
 
 def _fees(rate: Decimal, scales: Scales, notional: Ints) -> Ints:

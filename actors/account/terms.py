@@ -8,6 +8,7 @@ from math import inf
 import msgspec
 import numpy as np
 
+from actors import kernels
 from events.block import Floats, Ints
 
 from .book import AccountState, Book
@@ -148,6 +149,8 @@ def decimals_of(values: Floats) -> int | None:
     """
     if not len(values):
         return 1
+    if kernels.is_warm():
+        return kernels.decimals(values, _PLACES) or None
     for places in range(1, _PLACES + 1):
         scaled = np.rint(values * 10.0**places)
         if not scaled.max() < 2**53:
@@ -160,16 +163,23 @@ def decimals_of(values: Floats) -> int | None:
 def prices(terms: Terms, scales: Scales, opens: Floats, side: Ints) -> Ints:
     """As `Terms.price`."""
     at: Ints = np.rint(opens * 10.0**scales.raw).astype(np.int64)
-    if not terms.slippage:
+    part, one, widen, step, cut = slippage_of(terms, scales)
+    if not step:
         return at
-    fine = decimals_in(terms.slippage)
-    part, one = scaled(terms.slippage, fine), 10**fine
-    places = max(scales.raw + fine, scales.places)
-    widen, step = 10 ** (places - scales.raw - fine), scaled(terms.tick, places)
     up = -(-(at * (one + part) * widen) // step) * step
     down = np.maximum(at * (one - part) * widen // step * step, step)
-    found: Ints = np.where(side > 0, up, down) // 10 ** (places - scales.places)
+    found: Ints = np.where(side > 0, up, down) // cut
     return found
+
+
+def slippage_of(terms: Terms, scales: Scales) -> tuple[int, int, int, int, int]:
+    """It is `part` of `one`; an open times these and `widen` is rounded to a `step` (0: there is none), then cut."""
+    if not terms.slippage:
+        return 0, 1, 1, 0, 1
+    fine = decimals_in(terms.slippage)
+    places = max(scales.raw + fine, scales.places)
+    widen, step = 10 ** (places - scales.raw - fine), scaled(terms.tick, places)
+    return scaled(terms.slippage, fine), 10**fine, widen, step, 10 ** (places - scales.places)
 
 
 def exponent(value: Decimal) -> int:

@@ -37,6 +37,7 @@ class Wishes(msgspec.Struct):
     trigger: Floats | None = None
     confidence: Floats | None = None
     reasons: Callable[[int], tuple[str, ...]] | None = None
+    rows: Ints | None = None
 
     @property
     def bare(self) -> bool:
@@ -73,8 +74,7 @@ class Asked:
             if column is not None and len(column) != count:
                 raise ValueError(f"on_columns answered {len(column)} rows of `{name}` to {count} candles")
         self.wishes, self._rows = wishes, None if heard is None else np.flatnonzero(heard)
-        said = np.flatnonzero(wishes.target == wishes.target)
-        self._said = {ANY: said}
+        self._said = {ANY: _told(wishes)}
 
     def said(self, start: int, end: int) -> tuple[Ints, Ints]:
         """(rows, their places in the wishes) from `start` on, before `end`, on which something is said."""
@@ -138,6 +138,16 @@ class Asked:
 
     def _row(self, place: int) -> int:
         return place if self._rows is None else int(self._rows[place])
+
+
+def _told(wishes: Wishes) -> Ints:
+    """The rows that have a target."""
+    target, rows = wishes.target, wishes.rows
+    if rows is None:
+        return np.flatnonzero(target == target)
+    if len(rows) and (rows[0] < 0 or (rows[1:] <= rows[:-1]).any() or np.isnan(target[rows]).any()):
+        raise ValueError("on_columns answered `rows` that are not in order, or have no target")
+    return rows
 
 
 def held(position: Position) -> int:

@@ -60,19 +60,19 @@ class EmaCross(Strategy):
         atr = self.atr.run(candles.high, candles.low, candles.close) if brackets else None
         above = fast > slow
         first = _first_warm(slow, atr)
-        crossed = np.empty_like(above)
-        crossed[1:] = above[1:] != above[:-1]
-        crossed[: first + 1] = False
+        at = np.flatnonzero(above[1:] != above[:-1]) + 1
+        at = at[np.searchsorted(at, first, "right") :]
         if first < len(above):
-            crossed[first] = self.above is not None and self.above != above[first]
+            if self.above is not None and self.above != above[first]:
+                at = np.concatenate(([first], at))
             self.above = bool(above[-1])
-        at = np.flatnonzero(crossed)
         target = np.full(len(above), np.nan)
         target[at] = np.where(above[at], 1.0, -1.0 if self.short else 0.0)
         stop = take_profit = None
         if atr is not None:
             away = np.where(above, 1.0, -1.0)
-            enters = crossed & (target != 0)
+            enters = np.zeros(len(above), np.bool_)
+            enters[at] = target[at] != 0
             stop = _level(enters, candles.close - away * self.stop_atr * atr) if self.stop_atr else None
             take_profit = _level(enters, candles.close + away * self.target_atr * atr) if self.target_atr else None
         return Wishes(
@@ -80,6 +80,7 @@ class EmaCross(Strategy):
             stop=stop,
             take_profit=take_profit,
             reasons=Reasons(above.view(np.uint8), (("fast below slow",), ("fast above slow",))),
+            rows=at,
         )
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from actors import kernels
-from events.block import Columns, candle_list, joined
+from events import subjects
+from events.block import Columns, Ints, candle_list, joined
 
 from .decider import SymbolDecider
 from .rules import PRICE_MAX, PRICE_MIN, RECENT_MAX, TRIM, VOLUME_MAX, Rules
@@ -18,11 +20,21 @@ from .state import SymbolState
 Flags = NDArray[np.bool_]
 
 
-class Judged(msgspec.Struct, frozen=True):
+class Judged(msgspec.Struct, frozen=True, dict=True):
     """`heard`: rows whose decision holds the candle. `plain`: rows whose decision is the candle and nothing else."""
 
     heard: Flags
     plain: Flags
+
+    @cached_property
+    def every(self) -> bool:
+        """Whether all rows are heard."""
+        return bool(self.heard.all())
+
+    @cached_property
+    def odd(self) -> Ints:
+        """The rows that are not plain."""
+        return np.flatnonzero(~self.plain)
 
 
 Judge = Callable[[SymbolDecider, SymbolState, Columns], Judged]
@@ -36,11 +48,14 @@ def eligible(decider: SymbolDecider) -> bool:
 def judged(decider: SymbolDecider, state: SymbolState, rows: Columns) -> Judged:
     """`rows` in the order in which the feed says them, in the symbol's base timeframe, after what `state` knows.
 
-    A row that is not called plain may still turn out to be: it is then decided the long way, to the same end.
+    A row that is not called plain may still turn out to be: it is then decided the long way, to the same end. Raises
+    ValueError where the rows are not in order of time.
     """
-    rules = decider.rules
+    rules, plan = decider.rules, decider.plan
     if (found := _all_plain(rules, state, rows)) is not None:
         return found
+    if (rows.ts[1:] < rows.ts[:-1]).any():
+        raise ValueError(f"the candles of {subjects.feed(plan.venue, plan.symbol)} are not in order of time")
     sound = _sound(rules, rows)
     ts = np.where(sound, rows.ts, 0)
     newest = np.maximum.accumulate(np.concatenate(([state.last], ts[:-1]))) if len(ts) else ts

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from array import array
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -12,14 +11,13 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from actors import kernels
-from actors.account.money import EXACT, exact
+from actors.account.money import EXACT
 from actors.lane import Lane
-from actors.plan import AccountPlan, Plan
+from actors.plan import Plan
 from actors.stretch import Stretch
 from actors.stretchwords import StretchWords
 from events import subjects
-from events.block import Floats, Ints
+from events.block import Ints
 from events.bulk import feed_ids, passed_on
 from events.control import Quarantined
 from events.decision import Decision, Recorded
@@ -27,105 +25,10 @@ from events.digest import Digest
 from events.fact import Fact, kind
 from events.market import Candle, CandleBackfilled, CandleRevised, DataFlagged, GapFound
 from events.trading import Fill, OrderPlaced, RiskApproved, RiskRefused, Signal, TradingDayStarted
-from infra.backtest.result import Curve, Curves, Facts, Holding, Market, Result
-from infra.backtest.series import Levels, Marks, Steps
+from infra.backtest.money import Money
+from infra.backtest.result import Curve, Curves, Facts, Market, Result, Sketch
+from infra.backtest.series import Marks
 from infra.backtest.shared import Shared
-
-PIECE = 32_768  # points of a curve worked out at a time: they stay in the processor's cache
-
-
-class Money:
-    """One account: its cash and its positions by (bot, market), as each fill left them."""
-
-    def __init__(self, plan: AccountPlan) -> None:
-        self.plan = plan
-        self.open: dict[tuple[str, str], Fill] = {}
-        self.ts, self.cash = array("q"), array("d", [float(plan.cash)])
-        self.positions: dict[tuple[str, str], Steps] = {}
-
-    def filled(self, key: str, fill: Fill) -> None:
-        self.ts.append(fill.ts)
-        self.cash.append(float(fill.cash))
-        self.positions.setdefault((fill.bot, key), Steps()).add(fill.ts, float(fill.position))
-        if fill.position:
-            self.open[fill.bot, key] = fill
-        else:
-            self.open.pop((fill.bot, key), None)
-
-    def traded(self, key: str, stretch: Stretch) -> None:
-        """Takes in the fills of a stretch as columns; what is open after it is known by its last fill."""
-        legs = stretch.legs
-        if not len(legs):
-            return
-        ts, scales = stretch.rows.ts[legs.row], legs.scales
-        self.ts.frombytes(ts.tobytes())
-        self.cash.frombytes(_floats(legs.cash, scales.digits).tobytes())
-        steps = self.positions.setdefault((stretch.bot.name, key), Steps())
-        steps.add_many(ts, _floats(legs.position, scales.lots))
-        if legs.exits[-1]:
-            self.open.pop((stretch.bot.name, key), None)
-        else:
-            self.open[stretch.bot.name, key] = stretch.last_fill()
-
-    def curve(self, ts: Ints, marks: Mapping[str, Marks]) -> Curve:
-        """One point per element of `ts`, after everything of that time; worked out in pieces to bound memory."""
-        times, cash = np.array(self.ts, np.int64), np.array(self.cash)
-        if kernels.is_warm() and len(self.positions) == 1:
-            return self._traced(ts, times, cash, marks)
-        rows = len(ts)
-        equity, gross, held = np.empty(rows), np.zeros(rows), np.zeros(rows, np.bool_)
-        moves = np.searchsorted(ts, times)  # rows from which on a fill counts
-        held[moves[moves < rows]] = True
-        levels = Levels(cash, moves)
-        positions = [(marks[key], steps.over(ts)) for (_, key), steps in self.positions.items()]
-        for start in range(0, rows, PIECE):
-            stop = min(start + PIECE, rows)
-            part = slice(start, stop)
-            equity[part] = levels.at(start, stop)
-            for mark, steps in positions:
-                position = steps.at(start, stop)
-                held[part] |= position != 0
-                position *= mark.at(ts[part])
-                equity[part] += position
-                gross[part] += np.abs(position, out=position)
-        return Curve(self.plan.currency, float(self.plan.cash), ts, _written(equity), gross, held)
-
-    def _traced(self, ts: Ints, times: Ints, cash: Floats, marks: Mapping[str, Marks]) -> Curve:
-        """As `curve`, of fills of one bot, in one compiled pass."""
-        from infra.backtest import loops
-
-        (((_, key), steps),) = self.positions.items()
-        rows = len(ts)
-        equity, gross, held = np.empty(rows), np.empty(rows), np.empty(rows, np.bool_)
-        loops.trace(times, ts, cash, steps.values, marks[key].at(ts), equity, gross, held)
-        return Curve(self.plan.currency, float(self.plan.cash), ts, _written(equity), gross, held)
-
-    def holdings(self, marks: Mapping[str, Marks]) -> list[Holding]:
-        found = []
-        for (bot, key), fill in sorted(self.open.items()):
-            mark = exact(marks[key].last)
-            gain = fill.position * (mark - fill.average)
-            found.append(Holding(self.plan.name, bot, fill.venue, fill.symbol, fill.position, fill.average, mark, gain))
-        return found
-
-
-def _floats(numbers: Ints, decimals: int) -> Floats:
-    """The floats nearest to these decimals: numpy's quotient is that as long as both are below 2**53."""
-    if len(numbers) and max(int(numbers.max()), -int(numbers.min())) >= 2**53:
-        unit = 10**decimals
-        return np.array([one / unit for one in numbers.tolist()])
-    found: Floats = numbers / 10.0**decimals
-    return found
-
-
-def _written(values: Floats) -> Floats:
-    largest = max(float(values.max(initial=0.0)), -float(values.min(initial=0.0)))
-    if 0 < largest < 1e15:
-        places = min(12, 14 - int(np.floor(np.log10(largest))))
-        for start in range(0, len(values), PIECE):
-            part = values[start : start + PIECE]
-            np.round(part, places, out=part)
-    return values
 
 
 class _Grid:
@@ -142,6 +45,10 @@ class _Grid:
 
 def _curve(money: Money, grid: _Grid, marks: Mapping[str, Marks]) -> Curve:
     return money.curve(grid.ts, marks)
+
+
+def _sketch(money: Money, grid: _Grid, marks: Mapping[str, Marks]) -> Sketch:
+    return money.sketch(grid.ts, marks)
 
 
 class Player(Protocol):
@@ -254,7 +161,7 @@ class Collector:
     def passed(self, lane: Lane) -> None:
         """Takes in a window whose plain rows no entry was shown for."""
         plain, rows = lane.judged.plain, lane.rows
-        count = int(np.count_nonzero(plain))
+        count = len(rows) - len(lane.odd)
         self._entries += 2 * count
         self._decisions += count
         if count:
@@ -298,7 +205,10 @@ class Collector:
             self._digest.by_actor() if self._digest is not None else {},
             self._entries,
             self._decisions,
-            Curves({name: partial(_curve, money, grid, marks) for name, money in self._moneys.items()}),
+            Curves(
+                {name: partial(_curve, money, grid, marks) for name, money in self._moneys.items()},
+                {name: partial(_sketch, money, grid, marks) for name, money in self._moneys.items()},
+            ),
             Facts(Fill, self._kept[Fill]),
             Facts(OrderPlaced, self._kept[OrderPlaced]),
             Facts(Signal, self._kept[Signal]),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from numba import types
 
 from actors.kernels import compiled
@@ -36,6 +37,61 @@ def trace(times: Any, ts: Any, cash: Any, positions: Any, close: Any, equity: An
             held[at] = position != 0.0
         held[row] |= happened
         row = stop
+
+
+@compiled(*[INTS] * 2, *[FLOATS] * 3)
+def largest(times: Any, ts: Any, cash: Any, positions: Any, close: Any) -> float:
+    """Of the amounts, whatever their signs, that `trace` fills `equity` with."""
+    fills, fill, found = len(times), 0, 0.0
+    for row in range(len(ts)):
+        while fill < fills and times[fill] <= ts[row]:
+            fill += 1
+        value = abs(cash[fill] + positions[fill] * close[row])
+        if value > found:
+            found = value
+    return found
+
+
+@compiled()
+def _written(value: Any, unit: Any) -> Any:
+    return np.rint(value * unit) / unit if unit else value
+
+
+@compiled(*[INTS] * 2, *[FLOATS] * 3, *[types.float64] * 2, INTS, OUT_FLOATS)
+def sketch(
+    times: Any, ts: Any, cash: Any, positions: Any, close: Any, start: Any, unit: Any, places: Any, picked: Any
+) -> Any:
+    """(rows held, `fall`, the last amount) of the curve that `trace` makes; `picked`: its equity at `places`.
+
+    `unit`: amounts are written in whole parts of one over it; 0: as they are.
+    """
+    rows, fills, fill, row, place, held = len(ts), len(times), 0, 0, 0, 0
+    peak, lowest, value = start, 1.0, start
+    near = peak * (1.0 + 1e-9)  # as in `fall`
+    while row < rows:
+        happened = False
+        while fill < fills and times[fill] <= ts[row]:
+            fill += 1
+            happened = True
+        money, position, stop = cash[fill], positions[fill], rows
+        if fill < fills:
+            until, stop = times[fill], row + 1
+            while stop < rows and ts[stop] < until:
+                stop += 1
+        held += stop - row if position else happened
+        for at in range(row, stop if position else row + 1):  # without a position it stays what it is
+            value = _written(money + position * close[at], unit)
+            if value > peak:
+                peak = value
+                near = peak * (lowest + 1e-9)
+            elif value < near:
+                lowest = min(lowest, value / peak)
+                near = peak * (lowest + 1e-9)
+        while place < len(places) and places[place] < stop:
+            picked[place] = _written(money + position * close[places[place]], unit)
+            place += 1
+        row = stop
+    return held, lowest, value
 
 
 @compiled(FLOATS, types.float64)

@@ -36,6 +36,21 @@ class Curve(msgspec.Struct, frozen=True):
         return len(self.ts)
 
 
+class Sketch(msgspec.Struct, frozen=True):
+    """What figures need of a curve, which is far less than its points.
+
+    `days`: the curve at its first point and at the last of each UTC day, equity alone. `points` in all, `held` those
+    with a position. `final`: the last equity. `deepest`: the deepest fall below the highest equity so far (the start is
+    one), a fraction, 0 or negative; None without points.
+    """
+
+    days: Curve
+    points: int
+    final: float
+    held: int
+    deepest: float | None
+
+
 class Market(msgspec.Struct):
     """What the data of one symbol were like: bars, what was missing, and what was flagged or refused, by reason."""
 
@@ -69,16 +84,21 @@ class Holding(msgspec.Struct, frozen=True):
 
 
 class Curves(Mapping[str, Curve]):
-    """By account; each is worked out when it is looked at."""
+    """By account; each is worked out when it is looked at. So is a sketch, for which no curve need be made."""
 
-    def __init__(self, makers: Mapping[str, Callable[[], Curve]]) -> None:
-        self._makers = makers
+    def __init__(
+        self, makers: Mapping[str, Callable[[], Curve]], sketchers: Mapping[str, Callable[[], Sketch]]
+    ) -> None:
+        self._makers, self._sketchers = makers, sketchers
         self._made: dict[str, Curve] = {}
 
     def __getitem__(self, name: str) -> Curve:
         if name not in self._made:
             self._made[name] = self._makers[name]()
         return self._made[name]
+
+    def sketch(self, name: str) -> Sketch:
+        return self._sketchers[name]()
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._makers)

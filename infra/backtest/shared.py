@@ -61,12 +61,13 @@ class Shared:
         return window.judged
 
     def ids(self, feed: str, venue: str, symbol: str, timeframe: str, rows: Columns, some: Ints) -> Bytes:
-        """(rows, 16), of which those of `some` rows are right."""
+        """(rows, 16), of which those of `some` rows, in any order, are right."""
         window = self._of(rows)
         if window.ids is None:
             window.ids, window.known = np.empty((len(rows), 16), np.uint8), np.zeros(len(rows), np.bool_)
         fresh = some[~window.known[some]]
         if len(fresh):
+            fresh = np.unique(fresh)
             window.ids[fresh] = feed_ids(feed, venue, symbol, timeframe, rows[fresh])
             window.known[fresh] = True
         return window.ids

@@ -10,16 +10,14 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from actors import kernels
 from actors.account.plain import Legs
 from actors.stretch import Stretch
 from events.block import Floats
-from events.timeframe import DAY
 from events.trading import Fill
 from infra.backtest import kpis
-from infra.backtest.result import Curve, Facts, Result
+from infra.backtest.result import Curves, Facts, Result, Sketch
+from infra.backtest.sketch import sketch_of
 
-_BLOCK = 512
 _NOTHING = 1e-13  # of what was traded; rounding errors of sums of floats stay below
 _FEES = 1e8  # fees in columns have 8 decimals
 _OWNER = attrgetter("account", "bot", "venue", "symbol")
@@ -62,69 +60,33 @@ def better(figure: str, value: float) -> float:
 
 def summary(result: Result) -> Summary:
     """Accounts of several currencies have no figures together: those are of the first account."""
-    curves = list(result.curves.values())
-    curve = kpis.combined(curves) if len(curves) > 1 else curves[0]
-    curve = curve if curve is not None else curves[0]
-    points = len(curve)
-    final = float(curve.equity[-1]) if points else curve.start
-    returns, periods = daily(curve, continuous=kpis.is_continuous(result.plan))
+    sketch = _sketch(result.curves)
+    start, points = sketch.days.start, sketch.points
+    returns, periods = kpis.daily(sketch.days, continuous=kpis.is_continuous(result.plan))
     pnl, fees = trade_results(result.fills)
     wins, lost = pnl[pnl > 0], float(-pnl[pnl < 0].sum())
     return Summary(
         bars=sum(one.bars for one in result.markets),
         trades=len(pnl),
         net_profit=float(pnl.sum()),
-        total_return=final / curve.start - 1 if curve.start > 0 else None,
-        max_drawdown=max_drawdown(curve),
+        total_return=sketch.final / start - 1 if start > 0 else None,
+        max_drawdown=sketch.deepest,
         sharpe=kpis.sharpe(returns, periods),
         sortino=kpis.sortino(returns, periods),
         win_rate=len(wins) / len(pnl) if len(pnl) else None,
         profit_factor=_finite(float(wins.sum()) / lost) if lost > 0 else None,
         expectancy=float(pnl.mean()) if len(pnl) else None,
-        exposure=float(np.count_nonzero(curve.held)) / points if points else None,
+        exposure=sketch.held / points if points else None,
         fees=fees,
-        final=final,
+        final=sketch.final,
     )
 
 
-def daily(curve: Curve, *, continuous: bool) -> tuple[Floats, int]:
-    """`kpis.daily`, from the points that it needs: the first, and the last of each day."""
-    ts = curve.ts
-    if not len(ts):
-        return kpis.daily(curve, continuous=continuous)
-    midnights = DAY * np.arange((int(ts[0]) - 1) // DAY + 1, (int(ts[-1]) - 1) // DAY + 2)
-    ends = np.searchsorted(ts, midnights, "right") - 1
-    places = np.concatenate(([0], ends[np.diff(ends, prepend=0) > 0]))
-    few = Curve(curve.currency, curve.start, ts[places], curve.equity[places], curve.gross[:0], curve.held[:0])
-    return kpis.daily(few, continuous=continuous)
-
-
-def max_drawdown(curve: Curve) -> float | None:
-    """The deepest fall below the highest equity so far (the start is one): a fraction, 0 or negative.
-
-    The blocks that may hold it are told from their extremes, so that most points are looked at only for these.
-    """
-    equity, rows = curve.equity, len(curve)
-    if not rows or curve.start <= 0:
-        return 0.0 if rows else None
-    if kernels.is_warm():
-        from infra.backtest import loops
-
-        return float(loops.fall(equity, curve.start)) - 1
-    whole = rows - rows % _BLOCK
-    blocks, rest = equity[:whole].reshape(-1, _BLOCK), equity[whole:]
-    high = np.concatenate((blocks.max(axis=1), [rest.max()] if len(rest) else []))
-    low = np.concatenate((blocks.min(axis=1), [rest.min()] if len(rest) else []))
-    before = np.maximum(np.concatenate(([curve.start], np.maximum.accumulate(high)[:-1])), curve.start)
-    bound = np.where(low >= 0, low / np.maximum(before, high), low / before) - 1
-    deepest = 0.0
-    for block in np.argsort(bound, kind="stable").tolist():
-        if bound[block] >= deepest:
-            break
-        part = equity[block * _BLOCK : (block + 1) * _BLOCK]
-        peaks = np.maximum(np.maximum.accumulate(part), before[block])
-        deepest = min(deepest, float((part / peaks).min()) - 1)
-    return deepest
+def _sketch(curves: Curves) -> Sketch:
+    first = next(iter(curves))
+    if len(curves) == 1 or (whole := kpis.combined(list(curves.values()))) is None:
+        return curves.sketch(first)
+    return sketch_of(whole)
 
 
 def trade_results(fills: Facts[Fill]) -> tuple[Floats, float]:

@@ -1,7 +1,8 @@
 """The backtest engine at the common work: EMA cross, long or flat, 1 unit, next open, fee 0.1 %, no slippage.
 
 `python -m scripts.bench.engine PATH MARKET [--flat] [--fast N] [--slow N]` plays it once and prints one JSON object:
-rows, trades, pnl, digest, and the seconds of import, load (file to columns), engine (columns to result).
+rows, trades, pnl, digest, and the seconds of import, load (file to columns), engine (columns to result). With
+`--beside SHORT` another market is played after each tenth, and `beside` is the median ratio of both rates.
 PATH: `event` asks the strategy candle by candle, `column` block by block; both over columns. `message` plays one
 message a candle through the loop that live lock-step has. `sweep` plays 100 pairs in columns, as `tape sweep` does
 with one process; its trades are those of all pairs, its PnL that of the pair 10/20, its digest one of all digests.
@@ -17,8 +18,10 @@ _EXEC = time.perf_counter()
 import argparse  # noqa: E402
 import json  # noqa: E402
 import sys  # noqa: E402
+from collections.abc import Iterator  # noqa: E402
 from decimal import Decimal  # noqa: E402
 from hashlib import blake2b  # noqa: E402
+from statistics import median  # noqa: E402
 from typing import Any  # noqa: E402
 
 from actors import kernels  # noqa: E402
@@ -55,13 +58,45 @@ def plan(files: list[data.MarketFile], fast: int = 10, slow: int = 20) -> Plan:
     return Plan(symbols=data.symbol_plans(files), bots=bots, accounts=(account(),))
 
 
-def played(made: Plan, file: data.MarketFile, path: str, digest: bool = True) -> Result:
+class Beside:
+    """Plays a short market now and then while a long one is played, so that both are timed in the same minute."""
+
+    def __init__(self, name: str, args: argparse.Namespace, whole: int) -> None:
+        self._file = data.load(SPECS[name])
+        self._plan, self._whole, self.away = plan([self._file], args.fast, args.slow), whole, 0.0
+        self.ratios: list[float] = []
+        self._done, self._began = 0, time.perf_counter()
+
+    def watch(self, windows: Iterator[Any]) -> Iterator[Any]:
+        """Yields them; where another tenth is done, its rate is held against that of the short market."""
+        for window in windows:
+            yield window
+            self._done += sum(map(len, window.values()))
+            if self._done >= self._whole / 10:
+                self._compare()
+
+    def _compare(self) -> None:
+        stopped = time.perf_counter()
+        rate = self._done / (stopped - self._began)
+        rates = [self._rate() for _ in range(5)]
+        self.ratios.append(rate / median(rates))
+        self._done, self._began = 0, time.perf_counter()
+        self.away += self._began - stopped
+
+    def _rate(self) -> float:
+        started = time.perf_counter()
+        played(self._plan, self._file, "event")
+        return self._file.rows / (time.perf_counter() - started)
+
+
+def played(made: Plan, file: data.MarketFile, path: str, digest: bool = True, beside: Beside | None = None) -> Result:
     """The one place where the benchmark calls the engine."""
     if path == "message":
         return backtest(made, data.stream([file]))
     if file.trades is not None:
         return play_trades(made, tickfiles.windows([file]), digest=digest)
-    return play(made, data.windows([file]), columns=path == "column", digest=digest)
+    windows = data.windows([file])
+    return play(made, windows if beside is None else beside.watch(windows), columns=path == "column", digest=digest)
 
 
 def outcome(result: Result) -> dict[str, Any]:
@@ -82,8 +117,6 @@ def outcome(result: Result) -> dict[str, Any]:
 def swept(file: data.MarketFile, digest: bool) -> dict[str, Any]:
     grid = Grid([axis("fast=5..14"), axis("slow=20..38:2")])
     study = Study((Slice(Dataset(plan([file]), (file,)), Period()),), grid, digest=digest)
-    if file.rows * len(grid.kept) > kernels.ENOUGH:
-        warm()  # as `tape sweep` does
     player, digests, found = Player(study), blake2b(digest_size=16), {"rows": 0, "trades": 0, "pnl": 0.0}
     for number in grid.kept.tolist():
         run = player(0, number)
@@ -101,7 +134,10 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     """`engine_s` is from columns to the result; what is looked at afterwards is made then, and not counted."""
     imported = time.perf_counter()
     file = data.load(SPECS[args.market], flat=args.flat)
-    loaded = started = time.perf_counter()
+    loaded = time.perf_counter()
+    if args.path == "sweep":
+        warm()  # what is compiled; the peer's is, too, by a short sweep before
+    started = time.perf_counter()
     if args.path == "sweep":
         found = swept(file, not args.no_digest)
         ended = time.perf_counter()
@@ -111,10 +147,14 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
             kernels.warm()
             played(made, file, args.path, not args.no_digest)
             started = time.perf_counter()
-        result = played(made, file, args.path, not args.no_digest)
-        ended = time.perf_counter()
+        beside = Beside(args.beside, args, file.rows) if args.beside else None
+        started = time.perf_counter() if beside is not None else started
+        result = played(made, file, args.path, not args.no_digest, beside)
+        ended = time.perf_counter() - (beside.away if beside is not None else 0.0)
         rows = sum(one.bars for one in result.markets) if file.trades is None else len(file.trades.ts)
         found = {"rows": rows, **outcome(result)}
+        if beside is not None:
+            found["beside"] = median(beside.ratios)
     return {**found, "import_s": imported - _EXEC, "load_s": loaded - imported, "engine_s": ended - started}
 
 
@@ -127,6 +167,7 @@ def main() -> None:
     parser.add_argument("--slow", type=int, default=20)
     parser.add_argument("--no-digest", action="store_true", help="leave the digest out")
     parser.add_argument("--warm", action="store_true", help="once before it counts, with compiled parts loaded")
+    parser.add_argument("--beside", choices=sorted(MARKETS), help="a short market, played after each tenth")
     args = parser.parse_args()
     sys.stdout.write(json.dumps(measure(args)) + "\n")
 

@@ -13,7 +13,8 @@ from events.block import Columns
 from infra.backtest.engine import play
 from infra.backtest.result import Curve, Result
 from infra.backtest.shared import Shared, warm
-from infra.sweep.summary import max_drawdown, summary
+from infra.backtest.sketch import max_drawdown
+from infra.sweep.summary import summary
 from tests.infra.test_backtest_parity import walk
 
 ROWS = 6_000

@@ -17,13 +17,14 @@ from infra.backtest import data, kpis
 from infra.backtest.engine import play
 from infra.backtest.figures import figures
 from infra.backtest.result import Curve
+from infra.backtest.sketch import few, max_drawdown
 from infra.sweep import heat
 from infra.sweep.errors import SweepError
 from infra.sweep.grid import Grid, axis
 from infra.sweep.lines import Line, Results
 from infra.sweep.periods import Period, cut, period
 from infra.sweep.ranking import ranked
-from infra.sweep.summary import FIGURES, daily, max_drawdown, summary, trade_results
+from infra.sweep.summary import FIGURES, summary, trade_results
 from infra.sweep.where import condition
 from tests.infra.sweeps import market
 
@@ -190,7 +191,7 @@ def test_daily_returns_need_the_last_points_of_days_alone(halves: list[int], con
     ts = np.array(sorted(halves), np.int64) * 1_800_000_000
     equity = np.linspace(100, 120, len(ts)) + np.arange(len(ts)) % 2
     curve = Curve("USD", 100.0, ts, equity, equity * 0, equity > 0)
-    returns, periods = daily(curve, continuous=continuous)
+    returns, periods = kpis.daily(few(curve), continuous=continuous)
     expected, year = kpis.daily(curve, continuous=continuous)
     assert (returns.tolist(), periods) == (expected.tolist(), year)
 
