@@ -68,8 +68,14 @@ class Beside:
         self._done, self._began = 0, time.perf_counter()
 
     def watch(self, windows: Iterator[Any]) -> Iterator[Any]:
-        """Yields them; where another tenth is done, its rate is held against that of the short market."""
-        for window in windows:
+        """Yields them; where another tenth is done, its rate is held against that of the short market. What reading
+        takes does not count: the short market is read before."""
+        while True:
+            started = time.perf_counter()
+            window = next(windows, None)
+            self._began += time.perf_counter() - started
+            if window is None:
+                return
             yield window
             self._done += sum(map(len, window.values()))
             if self._done >= self._whole / 10:
