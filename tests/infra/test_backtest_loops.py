@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from actors import kernels
+from actors.account.terms import decimals_of
 from actors.plan import AccountPlan, BotPlan, Fees, FillModel, Plan, Sizing, SymbolPlan
 from events.block import Columns
 from infra.backtest.engine import play
@@ -45,6 +46,7 @@ def run(plan: Plan, rows: Columns, shared: Shared | None) -> Result:
         (True, "0.0005", "0.00075", Sizing(method="quantity", value=Decimal("0.03")), 100_000),
         (True, "0", "-0.0001", Sizing(method="fraction", value=Decimal("0.5")), 10_000),
         (False, "0", "0.001", Sizing(method="quantity", value=Decimal(7)), 1_500),  # the money does not always suffice
+        (False, "0.001", "0", Sizing(method="quantity", value=Decimal(1)), 99_999),  # one more digit, or not
     ],
 )
 @pytest.mark.parametrize("many", [False, True])
@@ -79,3 +81,19 @@ def test_the_deepest_fall(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.setattr(kernels._Kernels, "loops", one)
             found.append(max_drawdown(curve))
         assert found[0] == found[1]
+
+
+def test_decimals_of_prices(monkeypatch: pytest.MonkeyPatch) -> None:
+    warm()
+    random, loops = np.random.default_rng(3), kernels.loops()
+    near = 2.0**53 / 100
+    columns = [np.empty(0), np.array([1 / 3]), np.array([5.0, np.nan]), np.array([np.inf]), np.array([near, 0.25])]
+    for places in range(15):
+        columns.append(np.round(random.random(50) * 10.0 ** random.integers(0, 6), places))
+    columns += [np.append(one, [0.125, 1e3]) for one in columns]
+    found = []
+    for one in (None, loops):
+        monkeypatch.setattr(kernels._Kernels, "loops", one)
+        found.append([decimals_of(column) for column in columns])
+    assert found[0] == found[1]
+    assert {None, 1, 2, 7} <= {*found[0]}

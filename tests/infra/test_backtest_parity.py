@@ -254,6 +254,37 @@ def test_a_column_form_of_another_length_is_refused() -> None:
         assert_parity(f"{__name__}:Short", walk(4, 100), windows=(65_536,))
 
 
+class Knows(Strategy):
+    """Long on every tenth candle, flat five later; it says which rows these are."""
+
+    def __init__(self, told: str = "all") -> None:
+        self.told, self.shown = told, 0
+
+    def on_candle(self, candle: object, position: object) -> Target | None:
+        self.shown += 1
+        return {1: Target(1.0), 6: Target(0.0)}.get(self.shown % 10)
+
+    def on_columns(self, rows: Columns) -> object:
+        from actors.strategies.columns import Wishes
+
+        place = (self.shown + 1 + np.arange(len(rows))) % 10
+        self.shown += len(rows)
+        target = np.where(place == 1, 1.0, np.where(place == 6, 0.0, np.nan))
+        known = np.flatnonzero(target == target)
+        wrong = {"half": known[::2], "turned": known[::-1], "none": known + 1}
+        return Wishes(target, rows=wrong.get(self.told, known))
+
+
+def test_rows_that_a_strategy_knows_are_taken_at_their_word() -> None:
+    name, data = f"{__name__}:Knows", walk(5, 300)
+    assert assert_parity(name, data)
+    with pytest.raises(ParityError):
+        assert_parity(name, data, params={"told": "half"})
+    for told in ("turned", "none"):
+        with pytest.raises(ValueError, match="`rows` that are not in order, or have no target"):
+            assert_parity(name, data, params={"told": told})
+
+
 def file(columns: Columns, symbol: str = "S0-USD") -> MarketFile:
     return MarketFile("f.csv", "0", "sim", symbol, "1m", columns, None, None, None, SimpleNamespace(first_ts=0), ())
 
