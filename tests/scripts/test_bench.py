@@ -196,7 +196,9 @@ def test_every_path_of_the_engine_does_the_work_of_the_bare_loop(
     for flat in (False, True):
         for way in engine.PATHS:
             monkeypatch.setitem(engine.SPECS, ETH.name, f"{path}=bench/ETH-USDT@1m")
-            args = Namespace(path=way, market=ETH.name, flat=flat, fast=10, slow=20, no_digest=False, warm=False)
-            sample = engine.measure(args)
+            beside = ETH.name if way == "event" else None
+            told = {"path": way, "market": ETH.name, "flat": flat, "beside": beside, "no_digest": False, "warm": False}
+            sample = engine.measure(Namespace(**told, fast=10, slow=20))
             assert not Oracle(bare["trades"], bare["pnl"], 1e-6).difference(sample)
             assert sample["rows"] == rows
+            assert beside is None or sample["beside"] > 0
