@@ -137,6 +137,8 @@ def scales_of(terms: Terms, start: Start, seen: Range | None) -> Scales | None:
     notional = min(most, WIDEST / 2 / (abs(float(terms.taker)) * 10.0 ** (lots + places + rate) or 1.0))
     price = seen.highest * (1 + float(terms.slippage)) + float(terms.tick)
     wide = price * 10.0 ** (seen.raw + decimals_in(terms.slippage) + decimals_in(terms.tick)) * 2
+    if not terms.fraction and abs(float(terms.qty)) * 10.0**lots >= WIDEST:
+        return None
     if wide >= WIDEST or abs(float(start.cash)) + abs(float(start.cost)) >= most:
         return None
     return Scales(seen.raw, lots, places, digits, most, notional)

@@ -142,9 +142,10 @@ class Asked:
 
 def _told(wishes: Wishes) -> Ints:
     """The rows that have a target."""
-    target, rows = wishes.target, wishes.rows
-    if rows is None:
+    target = wishes.target
+    if wishes.rows is None:
         return np.flatnonzero(target == target)
+    rows: Ints = np.asarray(wishes.rows, np.int64)
     if len(rows) and (rows[0] < 0 or (rows[1:] <= rows[:-1]).any() or np.isnan(target[rows]).any()):
         raise ValueError("on_columns answered `rows` that are not in order, or have no target")
     return rows

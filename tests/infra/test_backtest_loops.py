@@ -83,6 +83,22 @@ def test_the_deepest_fall(monkeypatch: pytest.MonkeyPatch) -> None:
         assert found[0] == found[1]
 
 
+@pytest.mark.parametrize("quantity", [9 * 10**18, 10**19, 10**20])
+def test_a_quantity_beyond_all_columns_is_refused_by_the_account(
+    quantity: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warm()
+    plan = made(False, "0", "0.001", Sizing(method="quantity", value=Decimal(quantity)), 100_000)
+    rows, loops, found = walk(7, ROWS), kernels.loops(), []
+    for one in (None, loops):
+        monkeypatch.setattr(kernels._Kernels, "loops", one)
+        result = run(plan, rows, Shared())
+        assert len(result.refusals) > 100
+        assert not result.fills
+        found.append(result.digests)
+    assert found[0] == found[1]
+
+
 def test_decimals_of_prices(monkeypatch: pytest.MonkeyPatch) -> None:
     warm()
     random, loops = np.random.default_rng(3), kernels.loops()

@@ -271,13 +271,14 @@ class Knows(Strategy):
         self.shown += len(rows)
         target = np.where(place == 1, 1.0, np.where(place == 6, 0.0, np.nan))
         known = np.flatnonzero(target == target)
-        wrong = {"half": known[::2], "turned": known[::-1], "none": known + 1}
-        return Wishes(target, rows=wrong.get(self.told, known))
+        other = {"half": known[::2], "turned": known[::-1], "none": known + 1, "list": known.tolist()}
+        return Wishes(target, rows=other.get(self.told, known))
 
 
 def test_rows_that_a_strategy_knows_are_taken_at_their_word() -> None:
     name, data = f"{__name__}:Knows", walk(5, 300)
     assert assert_parity(name, data)
+    assert assert_parity(name, data, params={"told": "list"})
     with pytest.raises(ParityError):
         assert_parity(name, data, params={"told": "half"})
     for told in ("turned", "none"):
