@@ -53,6 +53,18 @@ def largest(times: Any, ts: Any, cash: Any, positions: Any, close: Any) -> float
 
 
 @compiled()
+def _lower(value: Any, peak: Any, lowest: Any, near: Any) -> Any:
+    """(peak, lowest quotient of a value and the peak before it, near) after one value more. What is above `near` is no
+    new low: a division is dear."""
+    if value > peak:
+        return value, lowest, value * (lowest + 1e-9)
+    if value < near:
+        lowest = min(lowest, value / peak)
+        return peak, lowest, peak * (lowest + 1e-9)
+    return peak, lowest, near
+
+
+@compiled()
 def _written(value: Any, unit: Any) -> Any:
     return np.rint(value * unit) / unit if unit else value
 
@@ -67,7 +79,7 @@ def sketch(
     """
     rows, fills, fill, row, place, held = len(ts), len(times), 0, 0, 0, 0
     peak, lowest, value = start, 1.0, start
-    near = peak * (1.0 + 1e-9)  # as in `fall`
+    near = peak * (1.0 + 1e-9)
     while row < rows:
         happened = False
         while fill < fills and times[fill] <= ts[row]:
@@ -81,12 +93,7 @@ def sketch(
         held += stop - row if position else happened
         for at in range(row, stop if position else row + 1):  # without a position it stays what it is
             value = _written(money + position * close[at], unit)
-            if value > peak:
-                peak = value
-                near = peak * (lowest + 1e-9)
-            elif value < near:
-                lowest = min(lowest, value / peak)
-                near = peak * (lowest + 1e-9)
+            peak, lowest, near = _lower(value, peak, lowest, near)
         while place < len(places) and places[place] < stop:
             picked[place] = _written(money + position * close[places[place]], unit)
             place += 1
@@ -98,12 +105,7 @@ def sketch(
 def fall(equity: Any, start: Any) -> float:
     """The lowest quotient of an equity and the highest before it, `start` among these; 1 where it never falls."""
     peak, lowest = start, 1.0
-    near = peak * (1.0 + 1e-9)  # what is above is no new low: a division is dear
+    near = peak * (1.0 + 1e-9)
     for value in equity:
-        if value > peak:
-            peak = value
-            near = peak * (lowest + 1e-9)
-        elif value < near:
-            lowest = min(lowest, value / peak)
-            near = peak * (lowest + 1e-9)
+        peak, lowest, near = _lower(value, peak, lowest, near)
     return lowest

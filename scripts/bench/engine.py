@@ -65,11 +65,12 @@ class Beside:
         self._file = data.load(SPECS[name])
         self._plan, self._whole, self.away = plan([self._file], args.fast, args.slow), whole, 0.0
         self.ratios: list[float] = []
-        self._done, self._began = 0, time.perf_counter()
+        self._done, self._began = 0, 0.0
 
     def watch(self, windows: Iterator[Any]) -> Iterator[Any]:
         """Yields them; where another tenth is done, its rate is held against that of the short market. What reading
         takes does not count: the short market is read before."""
+        self._began = time.perf_counter()
         while True:
             started = time.perf_counter()
             window = next(windows, None)
@@ -141,6 +142,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     imported = time.perf_counter()
     file = data.load(SPECS[args.market], flat=args.flat)
     loaded = time.perf_counter()
+    beside = Beside(args.beside, args, file.rows) if args.beside else None
     if args.path == "sweep":
         warm()  # what is compiled; the peer's is, too, by a short sweep before
     started = time.perf_counter()
@@ -153,8 +155,6 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
             kernels.warm()
             played(made, file, args.path, not args.no_digest)
             started = time.perf_counter()
-        beside = Beside(args.beside, args, file.rows) if args.beside else None
-        started = time.perf_counter() if beside is not None else started
         result = played(made, file, args.path, not args.no_digest, beside)
         ended = time.perf_counter() - (beside.away if beside is not None else 0.0)
         rows = sum(one.bars for one in result.markets) if file.trades is None else len(file.trades.ts)
