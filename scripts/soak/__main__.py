@@ -40,43 +40,42 @@ def soak(folder: Path, seconds: float, every_s: float, times: float) -> tuple[li
     chosen = config(folder / "data", times)
     path = folder / "tape.json"
     path.write_bytes(msgspec.json.encode(chosen))
-    line = [sys.executable, "-m", "infra.cli", "run", "--config", str(path), "--json", "--for", f"{seconds:.0f}s"]
+    line = [sys.executable, "-m", "infra.cli", "run", "--config", str(path), "--json"]
     with (folder / "out").open("wb") as out, (folder / "err").open("wb") as err:
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
         child = subprocess.Popen(line, stdout=out, stderr=err, cwd=folder, env=environment)
     try:
-        samples = watch(child, folder, every_s, chosen.tape)
-        code = child.wait(END_S)
+        samples = watch(child, folder, seconds, every_s, chosen.tape)
     finally:
-        if child.poll() is None:
+        if child.poll() is None:  # it is ended from here, so that no sample is of a session that takes itself down
             child.send_signal(signal.SIGINT)
-            child.wait(END_S)
+        code = child.wait(END_S)
     return samples, code, (folder / "err").read_text(errors="replace")[-2000:]
 
 
-def watch(child: subprocess.Popen[bytes], folder: Path, every_s: float, tape: str) -> list[Sample]:
-    """Until the session takes itself down."""
+def watch(child: subprocess.Popen[bytes], folder: Path, seconds: float, every_s: float, tape: str) -> list[Sample]:
+    """Of so many seconds at work; of fewer where the session ends by itself."""
     found: list[Sample] = []
     begun = began = time.monotonic()
-    while child.poll() is None:
+    while child.poll() is None and time.monotonic() < (began + seconds if found else begun + START_S):
         running = discovery.read((folder / "data").resolve())
         if running is None or not (url := running.endpoints.nats_monitor_url):
-            if found:
-                return found
-            if time.monotonic() - begun > START_S:
-                raise TimeoutError(f"no session within {START_S:g} s: {(folder / 'err').read_text()[-2000:]}")
             time.sleep(0.2)
             continue
         try:
             found.append(sample(child.pid, url, tape, began))
-        except OSError:  # the server is being stopped
-            return found
+        except OSError as trouble:  # the server is being started again, as a session does where it ended
+            say(f"no sample: {trouble}")
+            time.sleep(every_s)
+            continue
         latest = found[-1]
         if latest.messages < AT_WORK:  # it has not begun yet: a start takes long on a busy machine
             found, began = [], time.monotonic()
         behind = max(latest.pending.values(), default=0)
         say(f"{latest.at:6.0f} s  {latest.messages:>10,} messages  {behind:>6,} behind")
         time.sleep(every_s)
+    if not found:
+        raise TimeoutError(f"no session within {START_S:g} s: {(folder / 'err').read_text(errors='replace')[-2000:]}")
     return found
 
 

@@ -56,17 +56,22 @@ class Judged(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True):
-    """`pending`: the largest lag of any consumer after warm-up and at the end, in messages. `rate` in messages/s."""
+    """`pending`: the largest lag of any consumer after warm-up and at the end, in messages. `rate` in messages/s.
+
+    `ended`: (name, pid) of processes that were there after warm-up, and no longer at the end.
+    """
 
     seconds: float
     messages: int
     rate: float
     pending: tuple[int, int]
     processes: tuple[Judged, ...]
+    ended: tuple[tuple[str, int], ...] = ()
 
     @property
     def faults(self) -> list[str]:
-        found = [f"{one.name} ({one.pid}) grew from {one.memory[0]:.1f} to {one.memory[1]:.1f} MB"
+        found = [f"{name} ({pid}) has ended on the way" for name, pid in self.ended]
+        found += [f"{one.name} ({one.pid}) grew from {one.memory[0]:.1f} to {one.memory[1]:.1f} MB"
                  for one in self.processes if not one.flat]  # fmt: skip
         found += [f"{one.name} ({one.pid}) had {one.handles[0]} open files, then {one.handles[1]}"
                   for one in self.processes if one.leaks]  # fmt: skip
@@ -88,7 +93,8 @@ def judge(samples: Sequence[Sample], warm_up_s: float, growth_max: float = GROWT
     full = warm_up_s >= FULL_S
     processes = tuple(_judged(pid, first, last, growth_max, full) for pid in sorted(there))
     pending = (_pending(first), _pending(last))
-    return Report(round(seconds, 1), messages, round(messages / seconds, 1), pending, processes)
+    ended = tuple((one.name, pid) for pid, one in sorted(warm[0].processes.items()) if pid not in warm[-1].processes)
+    return Report(round(seconds, 1), messages, round(messages / seconds, 1), pending, processes, ended)
 
 
 def _judged(pid: int, first: Sequence[Sample], last: Sequence[Sample], allowed: float, full: bool) -> Judged:

@@ -47,5 +47,7 @@ def test_a_leak_a_kept_handle_and_a_growing_lag_are_found() -> None:
     assert judge(samples(4, 0, 0, "nats-server", 12.0), 20).faults == []  # its ids are not two minutes' yet
     (fault,) = judge(samples(4, 0, 0, "nats-server", 12.0), 200).faults
     assert "nats-server (7) grew from 109.5 to 115.4 MB" in fault
+    shortened = [*samples(0, 0, 0)[:-3], *(msgspec.structs.replace(one, processes={}) for one in samples(0, 0, 0)[-3:])]
+    assert judge(shortened, 20).faults == ["one (7) has ended on the way"]
     assert Judged("postgres somebody here", 1, (9.0, 14.0), (10, 500)).flat
     assert not Judged("postgres somebody here", 1, (30.0, 40.0), (10, 500)).flat
