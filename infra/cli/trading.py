@@ -29,6 +29,7 @@ from infra.cli.values import duration, signed
 from infra.cli.view import View, summary
 from infra.session import cluster
 from infra.session.cluster import Halted
+from infra.session.opening import opened
 from infra.session.run import Session, session
 from infra.session.stopping import Stopping
 from infra.tapes.jetstream import JetStreamTape
@@ -38,6 +39,7 @@ __all__ = ["Wanted", "run"]
 
 _LINE_S = 5.0  # between lines where there is no terminal
 _FRAME_S = 0.5  # between frames: rendering takes some milliseconds of the trading machine
+_GATHER_S = 0.1  # what the screen shows next: no message wakes it, and trading has the cores to itself
 _CATCH_UP_S = 10.0  # the screen is behind the tape by this much at most when a session has ended
 _REASONS = {
     "feed": "all recorded data are played", "time": "the time is up", "stop": "by `tape stop`",
@@ -111,16 +113,17 @@ async def _run(context: Context, chosen: Chosen, stopper: Stopper, seconds: floa
     starting = session(chosen.config, chosen.plan, standby=wanted.standby, say=screen.say)
     with screen.working("starting NATS, PostgreSQL and Ray" if not wanted.standby else "standing by"):
         live = await starting.__aenter__()
-    remembered = Remembered(live.tape, Path(chosen.config.data_dir))
     try:
-        with screen.working("reading the tape"):
-            end = await live.tape.end()
-            overview = await remembered.read()
-        before = overview.totals()
-        view = View(chosen, overview, _where(live))
-        if before["decisions"]:
-            screen.say(f"going on with tape {live.tape.name!r}, which holds {end:,} messages", "dim")
-        why = await _played(screen, live, chosen, stopper, view, seconds, wanted.plain, remembered)
+        async with opened(chosen.config, live.endpoints, "viewer", gather_s=_GATHER_S) as tape:
+            remembered = Remembered(tape, Path(chosen.config.data_dir))
+            with screen.working("reading the tape"):
+                end = await tape.end()
+                overview = await remembered.read()
+            before = overview.totals()
+            view = View(chosen, overview, _where(live))
+            if before["decisions"]:
+                screen.say(f"going on with tape {tape.name!r}, which holds {end:,} messages", "dim")
+            why = await _played(screen, live, chosen, stopper, view, seconds, wanted.plain, remembered)
     finally:
         with screen.working("stopping"):
             await starting.__aexit__(None, None, None)

@@ -55,7 +55,7 @@ ROLES = (
     _actor("bot", "bot", "processes of bots"),
     _actor("account", "account", "processes of accounts"),
     Role(name="gateway", who="venue gateways", writes=("venue",)),
-    Role(name="projector", who="the projector"),
+    Role(name="projector", who="the projector", api=(*READING, *PULLING)),
     Role(
         name="session",
         who="the session: creates the tape, records plan, lease and what its supervisor saw, conducts lock-step",

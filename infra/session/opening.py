@@ -101,10 +101,14 @@ async def open_tape(config: Config, endpoints: Endpoints) -> Tape:
 
 
 @asynccontextmanager
-async def opened(config: Config, at: Endpoints, role: str, *, create: bool = False) -> AsyncIterator[JetStreamTape]:
-    """The configured tape, for a role. Raises TapeError."""
+async def opened(
+    config: Config, at: Endpoints, role: str, *, create: bool = False, gather_s: float = 0.0
+) -> AsyncIterator[JetStreamTape]:
+    """The configured tape, for a role; `gather_s` is for who follows without hurry. Raises TapeError."""
     access = at.access(role)
-    tape = await JetStreamTape.connect(at.nats, config.tape, replicas=at.replicas, create=create, access=access)
+    tape = await JetStreamTape.connect(
+        at.nats, config.tape, replicas=at.replicas, create=create, access=access, gather_s=gather_s
+    )
     try:
         yield tape
     finally:

@@ -18,6 +18,7 @@ from infra.tapes.jetstream import JetStreamTape
 from projections.shell import Projector
 
 NICENESS = 10  # what is read later must not take the machine from what trades now
+GATHER_S = 0.05  # nor be told of every message: tables may be so late
 
 
 class ProjectorWorker:
@@ -36,7 +37,7 @@ class ProjectorWorker:
             await ended(former)  # Ray had called it lost
         os.setpriority(os.PRIO_PROCESS, 0, NICENESS)
         tape = await JetStreamTape.connect(
-            self._url, self._tape, replicas=self._replicas, create=False, access=self._access
+            self._url, self._tape, replicas=self._replicas, create=False, access=self._access, gather_s=GATHER_S
         )
         self._projector = Projector(self._dsn, tape)
         projecting = asyncio.ensure_future(self._projector.run())

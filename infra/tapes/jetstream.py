@@ -19,6 +19,7 @@ from events.tape import EVERYTHING, HistoryLost, LostRace, TapeError
 from .access import NOBODY, Access
 from .bus import EPOCH, NO_MESSAGE, ApiError, Bus, BusTrouble, ack_of
 from .client import Delivery, TapeClient
+from .pulling import PullReader
 from .reader import Dropped, Made, Reader, T, epoch_of, known_at_of, nanos_of
 from .refused import REFUSED, Refused
 from .scan import worth_it
@@ -52,14 +53,15 @@ class JetStreamTape:
     """
 
     def __init__(
-        self, name: str, url: str, bus: Bus, stream: Found, patience_s: float, ack_s: float, access: Access
-    ) -> None:
+        self, name: str, url: str, bus: Bus, stream: Found, patience_s: float, ack_s: float, access: Access,
+        gather_s: float = 0.0,
+    ) -> None:  # fmt: skip
         self.name = name
         self.replicas = stream.replicas
         self._stream = stream
         self._past: Past | None = None
         self._url = url
-        self._access = access
+        self._access, self._gather_s = access, gather_s
         self._bus = bus
         self._reading: Bus | None = None
         self._opening = asyncio.Lock()
@@ -82,12 +84,14 @@ class JetStreamTape:
         access: Access = NOBODY,
         patience_s: float = _PATIENCE_S,
         ack_s: float = _ACK_S,
+        gather_s: float = 0.0,
     ) -> JetStreamTape:
         """Opens the stream `name`, and creates it where `create` says so.
 
         `url` may name several servers, separated by commas; `access` says as what to connect. `patience_s`: how long an
-        append waits for a server that is away; `ack_s`: how long for one ack. Raises TapeError, and ValueError for a
-        name that cannot be one.
+        append waits for a server that is away; `ack_s`: how long for one ack. `gather_s`: who follows is
+        in no hurry, and asks so long after each answer for what has come meanwhile. Raises TapeError, and ValueError
+        for a name that cannot be one.
         """
         subjects.token(name)
         bus = Bus(f"tape {name}", access)
@@ -97,7 +101,7 @@ class JetStreamTape:
         except BaseException:
             await bus.close()
             raise
-        return cls(name, url, bus, stream, patience_s, ack_s, access)
+        return cls(name, url, bus, stream, patience_s, ack_s, access, gather_s)
 
     @property
     def bus(self) -> Bus:
@@ -354,7 +358,7 @@ class JetStreamTape:
         """From the stream as `made`, from an archive as entries."""
         bus = await self._reading_bus()
         while True:
-            reader = Reader(bus, self.name, made, patterns, after=after, until=until)
+            reader = self._reader(bus, made, patterns, after, until)
             try:
                 async for page in reader.pages():
                     yield page
@@ -366,6 +370,11 @@ class JetStreamTape:
             async for entry in past.read(patterns, after=after, until=begins - 1):
                 yield [entry]
             after = begins - 1
+
+    def _reader(self, bus: Bus, made: Made[T], patterns: Sequence[str], after: int, until: int | None) -> Reader[T]:
+        if until is None and self._gather_s:
+            return PullReader(bus, self.name, made, patterns, after=after, gather_s=self._gather_s)
+        return Reader(bus, self.name, made, patterns, after=after, until=until)
 
     async def _reading_bus(self) -> Bus:
         async with self._opening:

@@ -79,7 +79,7 @@ class Reader(Generic[T]):
         self._arrived = asyncio.Event()
         self._heartbeat_s = _HEARTBEAT_S if until is None else _HEARTBEAT_READ_S
         self._subscription: Subscription | None = None
-        self._consumer = ""
+        self._consumer = self._inbox_subject = ""
         self._delivered = self._standstills = 0
         self._reconnects = 0
         self._stopped = False
@@ -141,6 +141,7 @@ class Reader(Generic[T]):
                     raise Broken("the connection was lost in between")
                 if self._replicas > 1:
                     await self._look_back()
+                await self._ask()
                 if not inbox:  # nothing has come in between
                     await self._wait()
             elif not inbox[0].reply.startswith("$JS.ACK.") and await self._control(inbox.popleft()):
@@ -286,18 +287,16 @@ class Reader(Generic[T]):
             await asyncio.sleep(_RETRY_S)
 
     async def _create(self, attempts: int, patience_s: float) -> None:
-        inbox = self._bus.client.new_inbox()
+        inbox = self._inbox_subject = self._bus.client.new_inbox()
         self._subscription = await self._bus.client.subscribe_directly(inbox, self._take)
         self._consumer = f"tape-{uuid4().hex}"
         config: dict[str, Any] = {
             "name": self._consumer,
-            "deliver_subject": inbox,
+            **self._delivery(inbox),
             "deliver_policy": "by_start_sequence",
             "opt_start_seq": self._place + 1,
             "ack_policy": "none",
             "replay_policy": "instant",
-            "flow_control": True,
-            "idle_heartbeat": int(self._heartbeat_s * 1e9),
             "inactive_threshold": _SERVER_KEEPS_S * 1_000_000_000,
             "mem_storage": True,
             "num_replicas": 1,  # its place is known here; a copy of it on the servers is worth nothing
@@ -307,6 +306,13 @@ class Reader(Generic[T]):
         body = {"stream_name": self._tape, "config": config, "action": "create"}
         await self._bus.ask(f"CONSUMER.CREATE.{self._tape}.{self._consumer}", body, timeout_s=patience_s)
         await self._check_whole(attempts)
+
+    def _delivery(self, inbox: str) -> dict[str, Any]:
+        heartbeat = int(self._heartbeat_s * 1e9)
+        return {"deliver_subject": inbox, "flow_control": True, "idle_heartbeat": heartbeat}
+
+    async def _ask(self) -> None:
+        """For more, where it does not come by itself."""
 
     async def _check_whole(self, attempts: int) -> None:
         """The server is silent about messages that a consumer should have had and that are gone: it is asked.

@@ -16,6 +16,7 @@ from infra.tapes.bus import Bus
 from infra.tapes.file import FileTape
 from infra.tapes.jetstream import JetStreamTape
 
+GATHER_S = 0.02  # some messages come meanwhile, and a test is not much longer
 _numbers = itertools.count(1)
 
 Another = Callable[[], Awaitable[Tape]]
@@ -28,7 +29,7 @@ class Kind:
         self.kind, self.tape, self.another, self.url = kind, tape, another, url
 
 
-@pytest.fixture(params=["memory", "file", "r1", "r3"])
+@pytest.fixture(params=["memory", "file", "r1", "r3", "r1-asked", "r3-asked"])
 def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -36,7 +37,7 @@ def kind(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def server(kind: str, request: pytest.FixtureRequest) -> Any:
     """The server or cluster of this kind, started only for a kind that needs it."""
-    needed = {"r1": "nats_server", "r3": "nats_cluster"}.get(kind)
+    needed = {"r1": "nats_server", "r3": "nats_cluster"}.get(kind[:2])
     return request.getfixturevalue(needed) if needed else None
 
 
@@ -72,13 +73,18 @@ async def _jetstream(kind: str, server: NatsServer | NatsCluster) -> AsyncIterat
 
     async def another() -> JetStreamTape:
         # A test has no reason to wait longer than this for a server that runs.
-        handles.append(await JetStreamTape.connect(url, name, replicas=int(kind[1:]), patience_s=20))
+        handles.append(await JetStreamTape.connect(url, name, **options(kind), patience_s=20))
         return handles[-1]
 
     yield Kind(kind, await another(), another, url)
     for handle in handles:
         await handle.close()
     await drop(url, name)
+
+
+def options(kind: str) -> dict[str, Any]:
+    """Of a kind of JetStream tape; those that are `asked` have their followers ask for what has come."""
+    return {"replicas": int(kind[1]), "gather_s": GATHER_S if kind.endswith("asked") else 0.0}
 
 
 async def drop(url: str, name: str) -> None:

@@ -12,6 +12,7 @@ from events.tape import HistoryLost
 from infra.services.nats import NatsServer
 from infra.tapes.jetstream import JetStreamTape
 
+from .conftest import GATHER_S
 from .making import Following, all_of, decision, fill
 
 BTC, EMA = "market.binance.BTC-USDT", "bot.ema"
@@ -45,11 +46,12 @@ class PutBack:
         await self.server.start()
 
 
+@pytest.mark.parametrize("gather_s", [0.0, GATHER_S], ids=["told", "asking"])
 @pytest.mark.parametrize("regrow", [0, 10, 25], ids=["shorter", "as long", "longer"])
-async def test_readers_and_writers_notice_that_the_end_is_gone(tmp_path: Path, regrow: int) -> None:
+async def test_readers_and_writers_notice_that_the_end_is_gone(tmp_path: Path, regrow: int, gather_s: float) -> None:
     put = PutBack(tmp_path)
     async with put.server:
-        tape = await JetStreamTape.connect(put.server.url, "main")
+        tape = await JetStreamTape.connect(put.server.url, "main", gather_s=gather_s)
         await fill(tape, [BTC, EMA], 10)
         await put.remember()
         made = await fill(tape, [BTC, EMA], 10, start=10)

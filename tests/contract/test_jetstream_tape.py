@@ -21,10 +21,12 @@ from infra.tapes import bus as bus_module
 from infra.tapes import reader as reader_module
 from infra.tapes.bus import Bus, check_version
 from infra.tapes.jetstream import JetStreamTape, MessageTooLarge, OutcomeUnknown
+from infra.tapes.pulling import BATCH, PullReader
 from infra.tapes.reader import Reader, ack_parts, nanos_of
 from tests.proxy import Proxy, is_ack, is_delivery
 
-from .conftest import drop
+from .conftest import GATHER_S, drop
+from .conftest import options as of_kind
 from .making import Following, all_of, block, decision, fill
 
 BTC = "market.binance.BTC-USDT"
@@ -34,7 +36,7 @@ _numbers = itertools.count(1)
 Connect = Callable[..., Awaitable[JetStreamTape]]
 
 
-@pytest.fixture(params=["r1", "r3"])
+@pytest.fixture(params=["r1", "r3", "r1-asked"])
 def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -57,7 +59,7 @@ async def connect(kind: str, url: str, proxy: Proxy) -> AsyncIterator[Connect]:
     opened: list[JetStreamTape] = []
 
     async def one(where: str = url, **options: Any) -> JetStreamTape:
-        opened.append(await JetStreamTape.connect(where, name, replicas=int(kind[1:]), **options))
+        opened.append(await JetStreamTape.connect(where, name, **of_kind(kind), **options))
         return opened[-1]
 
     yield one
@@ -152,6 +154,32 @@ async def test_a_slow_reader_holds_the_server_back_and_loses_nothing(connect: Co
     assert 0 < held[-1] < 40_000_000  # the server's window is 32 MB at most
     seen += [entry async for entry in entries]
     assert [entry.seq for entry in seen] == list(range(1, count + 1))
+
+
+@pytest.mark.parametrize("kind", ["r1-asked"], indirect=True)
+async def test_a_follower_that_asks_gets_no_more_than_it_takes(connect: Connect) -> None:
+    """Many small messages are several answers, and so are a few large ones."""
+    tape = await connect()
+    many, large, expected = 2 * BATCH + 7, block(8_000), 0
+    made = await fill(tape, [BTC, EMA], many)
+    for number in range(20):  # 600 kB each, 12 MB together
+        last = Decision(digest_of(b"%d" % number), 0, "", many + number, (large,))
+        expected = await tape.append("market.binance.ETH-USDT", last, expected=expected)
+    made += [("market.binance.ETH-USDT", last)]
+    reader = PullReader(await tape._reading_bus(), tape.name, tape._made, [">"], after=0, gather_s=GATHER_S)
+    entries, seen, held = reader.entries(), [], 0
+    async for entry in entries:
+        seen.append(entry)
+        held = max(held, sum(len(msg.data) for msg in reader._inbox))
+        if entry.decision == last:
+            break
+        if entry.seq in (1, many):
+            await asyncio.sleep(0.3)  # an answer takes some milliseconds: nothing more comes unasked
+            assert len(reader._inbox) <= BATCH
+    await entries.aclose()
+    assert [entry.seq for entry in seen] == list(range(1, many + 21))
+    assert [(one.actor, one.decision) for one in seen[:many]] == made[:many]
+    assert held < 5_000_000
 
 
 async def test_foreign_bytes_come_through_as_unreadable(connect: Connect) -> None:
@@ -302,11 +330,12 @@ def test_times_as_jetstream_writes_them() -> None:
     assert nanos_of("2023-11-14T22:13:20Z") == 1_700_000_000_000_000_000
 
 
+@pytest.mark.parametrize("gather_s", [0.0, GATHER_S], ids=["told", "asking"])
 @pytest.mark.parametrize("how", ["stop", "kill"])
-async def test_a_restart_of_the_server_is_survived_without_loss(tmp_path: Path, how: str) -> None:
+async def test_a_restart_of_the_server_is_survived_without_loss(tmp_path: Path, how: str, gather_s: float) -> None:
     """A follower and a writer go through two restarts: every append is in once, and the follower sees each once."""
     async with NatsServer(tmp_path) as server:
-        tape = await JetStreamTape.connect(server.url, "main")
+        tape = await JetStreamTape.connect(server.url, "main", gather_s=gather_s)
         following, filtered = Following(tape.follow()), Following(tape.follow(["bot.>"]))
         writing = asyncio.ensure_future(fill(tape, [BTC, EMA], 3_000))
         for count in (300, 900):
@@ -323,10 +352,11 @@ async def test_a_restart_of_the_server_is_survived_without_loss(tmp_path: Path, 
         await tape.close()
 
 
-async def test_the_loss_of_the_leader_of_three_is_survived(nats_cluster: NatsCluster) -> None:
+@pytest.mark.parametrize("gather_s", [0.0, GATHER_S], ids=["told", "asking"])
+async def test_the_loss_of_the_leader_of_three_is_survived(nats_cluster: NatsCluster, gather_s: float) -> None:
     name = f"loss-{next(_numbers)}"
     url = ",".join(nats_cluster.urls)
-    tape = await JetStreamTape.connect(url, name, replicas=3)
+    tape = await JetStreamTape.connect(url, name, replicas=3, gather_s=gather_s)
     following = Following(tape.follow())
     writing = asyncio.ensure_future(fill(tape, [BTC, EMA], 800))
     await following.seen(100)
