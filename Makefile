@@ -11,7 +11,8 @@ run: $(VENV)/.run          ## Start everything and watch bots trade on paper: ma
 	@$(BIN)/tape run $(ARGS)
 
 test: $(VENV)/.test check  ## All tests, on the real server, the real database and real data where it is at hand
-	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not alone" $(ARGS)
+	$(if $(ARGS),,$(BIN)/python -m pytest -m alone)
 
 check: $(VENV)/.test       ## Style, types, and what is installed: pinned, needed, of a licence that was agreed to
 	$(BIN)/ruff check .

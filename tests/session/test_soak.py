@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import msgspec
+import pytest
 
 from scripts.soak.judging import Judged, judge
 from scripts.soak.sampling import Process, Sample
@@ -18,6 +19,7 @@ GROWTH = 0.2  # states, caches and allocators fill for five minutes at this pace
 END_S = 400  # starts and ends included, on a very busy machine
 
 
+@pytest.mark.alone  # its pace takes most of two cores: beside other tests the tables, which give way, fall behind
 def test_two_minutes_at_ten_times_the_pace(tmp_path: Path) -> None:
     report = tmp_path / "report.json"
     told = ["--for", SECONDS, "--warm-up", WARM_UP_S, "--every", 2, "--growth", GROWTH, "--json", report]
