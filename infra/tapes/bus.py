@@ -72,7 +72,6 @@ class Bus:
     def __init__(self, label: str, access: Access = NOBODY) -> None:
         self.client = TapeClient()
         self._access = access
-        self.reconnects = 0
         self.refused: set[str] = set()
         """Subjects, in lower case as nats-py names them, to which the server lets this role publish nothing."""
         self._label = label
@@ -114,6 +113,11 @@ class Bus:
         except TapeError:
             await self.close()
             raise
+
+    @property
+    def reconnects(self) -> int:
+        """Counted before the client calls itself connected again: `_reconnected` comes a round trip after that."""
+        return self.client.stats["reconnects"]
 
     @property
     def api(self) -> str:
@@ -183,7 +187,6 @@ class Bus:
             log.warning("%s: lost the connection to NATS; reconnecting", self._label)
 
     async def _reconnected(self) -> None:
-        self.reconnects += 1
         log.warning("%s: connected to NATS again", self._label)
         for changed in self._listeners:
             changed.set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,30 @@ async def test_readers_and_writers_notice_that_the_end_is_gone(tmp_path: Path, r
             with pytest.raises(HistoryLost, match=said):
                 await tape.append(actor, entry, expected=expected)
         assert [entry.seq for entry in await all_of(tape.read())] == list(range(1, 11 + regrow))
+        await tape.close()
+
+
+async def test_from_the_first_moment_of_a_new_connection_what_was_known_is_looked_for(tmp_path: Path) -> None:
+    """nats-py calls itself connected some time before it says that it was not: on a busy machine, that is long."""
+    put, over = PutBack(tmp_path), asyncio.Event()
+    async with put.server:
+        tape = await JetStreamTape.connect(put.server.url, "main")
+        await fill(tape, [BTC], 10)
+        await put.remember()
+        actor, last = (await fill(tape, [BTC], 1, start=10))[0]
+        flush = tape.client.flush
+
+        async def held(*_: Any) -> None:
+            await over.wait()
+            await flush()
+
+        tape.client.flush = held  # type: ignore[method-assign]
+        await put.put_back()
+        while not tape.client.is_connected:  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
+        with pytest.raises(HistoryLost, match="known up to 11, it ends at 10"):
+            await tape.append(actor, last, expected=10)
+        over.set()
         await tape.close()
 
 
