@@ -20,7 +20,7 @@ from infra.config import Config, SessionSettings
 from infra.services import discovery
 from infra.simulator import SimulatorSettings
 
-from .judging import GROWTH_MAX, Report, judge
+from .judging import GROWTH_MAX, IDLE_MIN, Report, judge
 from .sampling import Sample, sample
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -87,7 +87,8 @@ def say(text: str) -> None:
 def table(report: Report) -> str:
     lines = [
         f"{report.seconds:,.0f} s after warm-up, {report.messages:,} messages, {report.rate:,.0f} a second; "
-        f"consumers behind by {report.pending[0]:,}, at the end {report.pending[1]:,} messages",
+        f"consumers behind by {report.pending[0]:,}, at the end {report.pending[1]:,} messages; "
+        f"{report.idle:.0%} of the cores' time was idle{'' if report.idle >= IDLE_MIN else ': lag is not judged'}",
         f"{'process':<34}{'MB':>9}{'MB, end':>9}{'growth':>8}{'files':>7}{'end':>6}",
     ]
     for one in sorted(report.processes, key=lambda one: -one.memory[1]):

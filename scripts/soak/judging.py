@@ -22,6 +22,9 @@ minutes and more."""
 HANDLES_MAX = 8  # of both ends of some connections that are being made just then
 FILES_KEPT = {"postgres": 1_000}  # by each of its processes, as a cache (max_files_per_process)
 PENDING_MAX = 1_000  # a second's messages: what waits in a moment's burst is no lag
+IDLE_MIN = 0.05
+"""Of the cores' time. With less left, a lag says that the machine is too small for the pace, or has other work: the
+tables are the first to fall behind. What falls behind on a machine with time to spare is stuck."""
 
 
 class Judged(msgspec.Struct, frozen=True):
@@ -58,7 +61,8 @@ class Judged(msgspec.Struct, frozen=True):
 class Report(msgspec.Struct, frozen=True):
     """`pending`: the largest lag of any consumer after warm-up and at the end, in messages. `rate` in messages/s.
 
-    `ended`: (name, pid) of processes that were there after warm-up, and no longer at the end.
+    `ended`: (name, pid) of processes that were there after warm-up, and no longer at the end. `idle`: the share of the
+    cores' time that nobody wanted.
     """
 
     seconds: float
@@ -67,6 +71,7 @@ class Report(msgspec.Struct, frozen=True):
     pending: tuple[int, int]
     processes: tuple[Judged, ...]
     ended: tuple[tuple[str, int], ...] = ()
+    idle: float = 1.0
 
     @property
     def faults(self) -> list[str]:
@@ -75,7 +80,7 @@ class Report(msgspec.Struct, frozen=True):
                  for one in self.processes if not one.flat]  # fmt: skip
         found += [f"{one.name} ({one.pid}) had {one.handles[0]} open files, then {one.handles[1]}"
                   for one in self.processes if one.leaks]  # fmt: skip
-        if self.pending[1] > self.pending[0] + PENDING_MAX:
+        if self.pending[1] > self.pending[0] + PENDING_MAX and self.idle >= IDLE_MIN:
             found.append(f"consumers were {self.pending[0]} messages behind, then {self.pending[1]}")
         return found
 
@@ -94,7 +99,13 @@ def judge(samples: Sequence[Sample], warm_up_s: float, growth_max: float = GROWT
     processes = tuple(_judged(pid, first, last, growth_max, full) for pid in sorted(there))
     pending = (_pending(first), _pending(last))
     ended = tuple((one.name, pid) for pid, one in sorted(warm[0].processes.items()) if pid not in warm[-1].processes)
-    return Report(round(seconds, 1), messages, round(messages / seconds, 1), pending, processes, ended)
+    rate = round(messages / seconds, 1)
+    return Report(round(seconds, 1), messages, rate, pending, processes, ended, _idle(warm[0], warm[-1]))
+
+
+def _idle(first: Sample, last: Sample) -> float:
+    idle, ticks = (after - before for before, after in zip(first.processor, last.processor, strict=True))
+    return round(idle / ticks, 3) if ticks else 1.0
 
 
 def _judged(pid: int, first: Sequence[Sample], last: Sequence[Sample], allowed: float, full: bool) -> Judged:

@@ -25,19 +25,29 @@ class Process(msgspec.Struct, frozen=True):
 
 
 class Sample(msgspec.Struct, frozen=True):
-    """`at` in s since the start; `messages` on the tape; `pending` of each consumer: what it has not been sent yet."""
+    """`at` in s since the start; `messages` on the tape; `pending` of each consumer: what it has not been sent yet.
+
+    `processor`: (idle, all) time of the machine's cores since it started, in ticks.
+    """
 
     at: float
     messages: int
     pending: dict[str, int]
     processes: dict[int, Process]
+    processor: tuple[int, int] = (0, 0)
 
 
 def sample(pid: int, monitor_url: str, tape: str, began: float) -> Sample:
     """Of everything below `pid`, and of what the server tells about the tape."""
     found = {one: told for one in descendants(pid) if (told := process(one)) is not None}
     messages, pending = consumers(monitor_url, tape)
-    return Sample(time.monotonic() - began, messages, pending, found)
+    return Sample(time.monotonic() - began, messages, pending, found, processor())
+
+
+def processor() -> tuple[int, int]:
+    """Idle is what waits for a disk, too; what the host takes from a virtual machine is not."""
+    ticks = [int(word) for word in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+    return ticks[3] + ticks[4], sum(ticks)
 
 
 def process(pid: int) -> Process | None:
