@@ -32,15 +32,18 @@ class PullReader(Reader[T]):
         self._asked = False
         self._before = 0
 
+    async def _open(self) -> None:
+        self._asked, self._before = False, 0
+        await super()._open()
+
     def _delivery(self, inbox: str) -> dict[str, Any]:
-        self._asked, self._before = False, 0  # a new consumer
         return {}
 
     async def _ask(self) -> None:
         came = self._delivered - self._before
         if self._asked and came < BATCH:
             return  # the answer goes on
-        if self._bus.client.is_closed:
+        if self._bus.client.is_closed or self._subscription is None:
             return  # who waits is told
         if came and not self._asked:
             await asyncio.sleep(self._gather_s)
@@ -54,7 +57,7 @@ class PullReader(Reader[T]):
         }  # fmt: skip
         subject = f"{self._bus.api}.CONSUMER.MSG.NEXT.{self._tape}.{self._consumer}"
         try:
-            await self._bus.client.publish(subject, msgspec.json.encode(wanted), reply=self._inbox_subject)
+            await self._bus.client.publish(subject, msgspec.json.encode(wanted), reply=self._subscription.subject)
         except BusTrouble as error:
             raise Broken(f"it cannot be asked: {error or type(error).__name__}") from error
 
@@ -68,4 +71,6 @@ class PullReader(Reader[T]):
         if not full and status not in ("404", "408"):
             raise Broken(f"the server ended the consumer: {about or headers}")
         self._asked = False
+        if full:
+            self._before = self._delivered  # there is more: at once
         return False

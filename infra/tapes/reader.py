@@ -79,7 +79,7 @@ class Reader(Generic[T]):
         self._arrived = asyncio.Event()
         self._heartbeat_s = _HEARTBEAT_S if until is None else _HEARTBEAT_READ_S
         self._subscription: Subscription | None = None
-        self._consumer = self._inbox_subject = ""
+        self._consumer = ""
         self._delivered = self._standstills = 0
         self._reconnects = 0
         self._stopped = False
@@ -287,7 +287,7 @@ class Reader(Generic[T]):
             await asyncio.sleep(_RETRY_S)
 
     async def _create(self, attempts: int, patience_s: float) -> None:
-        inbox = self._inbox_subject = self._bus.client.new_inbox()
+        inbox = self._bus.client.new_inbox()
         self._subscription = await self._bus.client.subscribe_directly(inbox, self._take)
         self._consumer = f"tape-{uuid4().hex}"
         config: dict[str, Any] = {
